@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The context of a system call: who calls, and access to the caller's memory.
+
+use alloc::ffi::CString;
+
+use ostd::sync::Waiter;
+
+use crate::{
+    file::{Description, IoDst, IoSrc, table::{Fd, FileTable}},
+    prelude::*,
+    process::{Process, Thread, ThreadLocal},
+    vm::AddressSpace,
+};
+
+/// The calling thread, seen from its own kernel stack.
+///
+/// It is made when the thread starts and again when `execve(2)` gave it another address space.
+pub struct Context<'a> {
+    /// The calling thread.
+    pub thread: Arc<Thread>,
+    /// Its process.
+    pub process: Arc<Process>,
+    /// What only this thread touches.
+    pub local: &'a ThreadLocal,
+    /// The address space that is active on this CPU.
+    pub vm: Arc<AddressSpace>,
+    /// Puts the thread to sleep; its waker is `thread.waker`.
+    pub waiter: Waiter,
+}
+
+impl Context<'_> {
+    /// The caller's descriptor table.
+    pub fn files(&self) -> Arc<FileTable> {
+        self.thread.files.lock().clone()
+    }
+
+    /// The description behind `fd`.
+    ///
+    /// # Errors
+    /// `EBADF` if there is none.
+    pub fn file(&self, fd: Fd) -> Result<Arc<Description>> {
+        self.thread.files.lock().get(fd)
+    }
+
+    /// A reader of `len` bytes of the caller's memory.
+    ///
+    /// # Errors
+    /// `EFAULT` if the range does not lie in user space. Unmapped pages show when they are read.
+    pub fn reader(&self, address: Vaddr, len: usize) -> Result<VmReader<'_, Fallible>> {
+        Ok(self.vm.space().reader(address, len)?)
+    }
+
+    /// A writer of `len` bytes of the caller's memory.
+    ///
+    /// # Errors
+    /// `EFAULT` if the range does not lie in user space. Unmapped pages show when they are written.
+    pub fn writer(&self, address: Vaddr, len: usize) -> Result<VmWriter<'_, Fallible>> {
+        Ok(self.vm.space().writer(address, len)?)
+    }
+
+    /// The buffer of a `write(2)`. Lengths are capped as Linux's `MAX_RW_COUNT` does.
+    ///
+    /// # Errors
+    /// `EFAULT` as for [`Self::reader`].
+    pub fn io_src(&self, address: Vaddr, len: usize) -> Result<IoSrc<'_>> {
+        self.reader(address, len.min(MAX_RW_COUNT)).map(IoSrc::new)
+    }
+
+    /// The buffer of a `read(2)`. Lengths are capped as Linux's `MAX_RW_COUNT` does.
+    ///
+    /// # Errors
+    /// `EFAULT` as for [`Self::writer`].
+    pub fn io_dst(&self, address: Vaddr, len: usize) -> Result<IoDst<'_>> {
+        self.writer(address, len.min(MAX_RW_COUNT)).map(IoDst::new)
+    }
+
+    /// Copies a value in.
+    ///
+    /// # Errors
+    /// `EFAULT` if it cannot be read.
+    pub fn read_val<T: Pod>(&self, address: Vaddr) -> Result<T> {
+        Ok(self.reader(address, size_of::<T>())?.read_val()?)
+    }
+
+    /// Copies a value out.
+    ///
+    /// # Errors
+    /// `EFAULT` if it cannot be written.
+    pub fn write_val<T: Pod>(&self, address: Vaddr, value: &T) -> Result<()> {
+        Ok(self.writer(address, size_of::<T>())?.write_val(value)?)
+    }
+
+    /// Copies bytes out.
+    ///
+    /// # Errors
+    /// `EFAULT` if not all of them can be written.
+    pub fn write_bytes(&self, address: Vaddr, bytes: &[u8]) -> Result<()> {
+        self.writer(address, bytes.len())?.write_fallible(&mut VmReader::from(bytes).to_fallible())?;
+        Ok(())
+    }
+
+    /// Copies a zero-terminated string in.
+    ///
+    /// # Errors
+    /// `EFAULT` if it cannot be read; `ENAMETOOLONG` if no zero is among the first `max` bytes.
+    pub fn read_cstring(&self, address: Vaddr, max: usize) -> Result<CString> {
+        let mut bytes = Vec::new();
+        while bytes.len() < max {
+            let at = address.checked_add(bytes.len()).ok_or(EFAULT)?;
+            // Never reads past the page of the terminator: the next one may not be mapped.
+            let len = (PAGE_SIZE - at % PAGE_SIZE).min(max - bytes.len()).min(256);
+            let start = bytes.len();
+            bytes.resize(start + len, 0);
+            let mut dst = VmWriter::from(&mut bytes[start..]).to_fallible();
+            self.reader(at, len)?.read_fallible(&mut dst)?;
+            if let Some(end) = bytes[start..].iter().position(|byte| *byte == 0) {
+                bytes.truncate(start + end);
+                return CString::new(bytes).map_err(|_| EINVAL);
+            }
+        }
+        Err(ENAMETOOLONG)
+    }
+}
+
+/// The most that one read or write moves: `INT_MAX` rounded down to a page (`read(2)`, NOTES).
+pub const MAX_RW_COUNT: usize = i32::MAX as usize & !(PAGE_SIZE - 1);

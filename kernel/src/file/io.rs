@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Sources and destinations of bytes: one user buffer, an `iovec` array, or memory of the kernel.
+//!
+//! A file sees one logical buffer, so that `writev(2)` to a pipe is one atomic write and `readv(2)` of an eventfd one read.
+//! The common single buffer costs no allocation.
+
+use crate::prelude::*;
+
+/// Where `write(2)` and its kin take bytes from.
+pub struct IoSrc<'a> {
+    current: VmReader<'a, Fallible>,
+    /// Further segments, last one first, so that taking the next is a `pop`.
+    rest: Vec<VmReader<'a, Fallible>>,
+}
+
+impl<'a> IoSrc<'a> {
+    /// A source of one segment.
+    pub fn new(reader: VmReader<'a, Fallible>) -> Self {
+        Self { current: reader, rest: Vec::new() }
+    }
+
+    /// A source of kernel memory.
+    pub fn from_slice(bytes: &'a [u8]) -> Self {
+        Self::new(VmReader::from(bytes).to_fallible())
+    }
+
+    /// A source of several segments, in order.
+    pub fn from_segments(mut segments: Vec<VmReader<'a, Fallible>>) -> Self {
+        segments.reverse();
+        let current = segments.pop().unwrap_or_else(|| VmReader::from(&[][..]).to_fallible());
+        Self { current, rest: segments }
+    }
+
+    /// Bytes left.
+    pub fn remain(&self) -> usize {
+        self.current.remain() + self.rest.iter().map(VmReader::remain).sum::<usize>()
+    }
+
+    /// Fills `dst` as far as both last.
+    ///
+    /// # Errors
+    /// `EFAULT` if user memory faults before the first byte; a fault later ends the copy short.
+    pub fn read(&mut self, dst: &mut VmWriter<'_, Fallible>) -> Result<usize> {
+        let mut total = 0;
+        while dst.has_avail() && self.advance() {
+            match self.current.read_fallible(dst) {
+                Ok(count) => total += count,
+                Err((_, count)) if total + count > 0 => return Ok(total + count),
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+        Ok(total)
+    }
+
+    /// Fills a slice of kernel memory, see [`Self::read`].
+    ///
+    /// # Errors
+    /// `EFAULT` as for [`Self::read`].
+    pub fn read_slice(&mut self, dst: &mut [u8]) -> Result<usize> {
+        self.read(&mut VmWriter::from(dst).to_fallible())
+    }
+
+    /// Takes one value.
+    ///
+    /// # Errors
+    /// `EINVAL` if fewer bytes are left, `EFAULT` if they cannot be read.
+    pub fn read_val<T: Pod>(&mut self) -> Result<T> {
+        if self.remain() < size_of::<T>() {
+            return Err(EINVAL);
+        }
+        if self.current.remain() >= size_of::<T>() {
+            return Ok(self.current.read_val()?);
+        }
+        let mut value = T::new_zeroed();
+        if self.read_slice(value.as_mut_bytes())? < size_of::<T>() {
+            return Err(EFAULT);
+        }
+        Ok(value)
+    }
+
+    /// Moves to the next segment that has bytes; `false` at the end.
+    fn advance(&mut self) -> bool {
+        while !self.current.has_remain() {
+            let Some(next) = self.rest.pop() else {
+                return false;
+            };
+            self.current = next;
+        }
+        true
+    }
+}
+
+/// Where `read(2)` and its kin put bytes.
+pub struct IoDst<'a> {
+    current: VmWriter<'a, Fallible>,
+    /// Further segments, last one first.
+    rest: Vec<VmWriter<'a, Fallible>>,
+}
+
+impl<'a> IoDst<'a> {
+    /// A destination of one segment.
+    pub fn new(writer: VmWriter<'a, Fallible>) -> Self {
+        Self { current: writer, rest: Vec::new() }
+    }
+
+    /// A destination in kernel memory.
+    pub fn from_slice(bytes: &'a mut [u8]) -> Self {
+        Self::new(VmWriter::from(bytes).to_fallible())
+    }
+
+    /// A destination of several segments, in order.
+    pub fn from_segments(mut segments: Vec<VmWriter<'a, Fallible>>) -> Self {
+        segments.reverse();
+        let current = segments.pop().unwrap_or_else(|| VmWriter::from(&mut [][..]).to_fallible());
+        Self { current, rest: segments }
+    }
+
+    /// Bytes of room left.
+    pub fn avail(&self) -> usize {
+        self.current.avail() + self.rest.iter().map(VmWriter::avail).sum::<usize>()
+    }
+
+    /// Takes from `src` as far as both last.
+    ///
+    /// # Errors
+    /// `EFAULT` if user memory faults before the first byte; a fault later ends the copy short.
+    pub fn write(&mut self, src: &mut VmReader<'_, Fallible>) -> Result<usize> {
+        let mut total = 0;
+        while src.has_remain() && self.advance() {
+            match self.current.write_fallible(src) {
+                Ok(count) => total += count,
+                Err((_, count)) if total + count > 0 => return Ok(total + count),
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+        Ok(total)
+    }
+
+    /// Takes from a slice of kernel memory, see [`Self::write`].
+    ///
+    /// # Errors
+    /// `EFAULT` as for [`Self::write`].
+    pub fn write_slice(&mut self, src: &[u8]) -> Result<usize> {
+        self.write(&mut VmReader::from(src).to_fallible())
+    }
+
+    /// Puts one value.
+    ///
+    /// # Errors
+    /// `EINVAL` if there is less room, `EFAULT` if it cannot be written.
+    pub fn write_val<T: Pod>(&mut self, value: &T) -> Result<()> {
+        if self.avail() < size_of::<T>() {
+            return Err(EINVAL);
+        }
+        if self.current.avail() >= size_of::<T>() {
+            return Ok(self.current.write_val(value)?);
+        }
+        if self.write_slice(value.as_bytes())? < size_of::<T>() {
+            return Err(EFAULT);
+        }
+        Ok(())
+    }
+
+    /// Puts up to `len` zero bytes.
+    ///
+    /// # Errors
+    /// `EFAULT` as for [`Self::write`].
+    pub fn fill_zeros(&mut self, len: usize) -> Result<usize> {
+        let mut total = 0;
+        while total < len && self.advance() {
+            match self.current.fill_zeros(len - total) {
+                Ok(count) => total += count,
+                Err((_, count)) if total + count > 0 => return Ok(total + count),
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+        Ok(total)
+    }
+
+    /// Moves to the next segment that has room; `false` at the end.
+    fn advance(&mut self) -> bool {
+        while !self.current.has_avail() {
+            let Some(next) = self.rest.pop() else {
+                return false;
+            };
+            self.current = next;
+        }
+        true
+    }
+}

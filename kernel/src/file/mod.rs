@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Open files: what a file descriptor refers to.
+//!
+//! # Role
+//! A [`Description`] is Linux's `struct file`, POSIX's *open file description*: the state that `dup(2)` and `fork(2)`
+//! share. [`table`] maps numbers to descriptions, [`File`] is what each kind of file implements.
+//!
+//! # Protocol
+//! `Arc<Description>` is `Arc<Description<dyn File>>`: one allocation holds the shared state and the file itself. The last
+//! `Arc` to go closes the description; files put their closing work into `Drop`.
+
+pub mod io;
+pub mod table;
+
+use core::{
+    any::Any,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+pub use self::io::{IoDst, IoSrc};
+use crate::prelude::*;
+
+bitflags::bitflags! {
+    /// The file status flags that `fcntl(2)` `F_GETFL` returns, access mode excluded. Values of x86-64.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub struct StatusFlags: u32 {
+        /// Writes go to the end.
+        const APPEND = 0o2000;
+        /// Calls answer `EAGAIN` where they would block.
+        const NONBLOCK = 0o4000;
+        /// Synchronised writes of data.
+        const DSYNC = 0o10000;
+        /// `SIGIO` on readiness.
+        const ASYNC = 0o20000;
+        /// Packet mode of a pipe; direct I/O elsewhere.
+        const DIRECT = 0o40000;
+        /// Reported as set on every description, as a 64-bit Linux does.
+        const LARGEFILE = 0o100000;
+        /// Does not update access times.
+        const NOATIME = 0o1000000;
+        /// Only names the file: no reads, no writes.
+        const PATH = 0o10000000;
+        /// The rest of `O_SYNC`.
+        const SYNC = 0o4000000;
+    }
+}
+
+bitflags::bitflags! {
+    /// What the description was opened for.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub struct AccessMode: u32 {
+        /// `read(2)` is allowed.
+        const READ = 1;
+        /// `write(2)` is allowed.
+        const WRITE = 2;
+    }
+}
+
+impl AccessMode {
+    /// Decodes the two low bits of `open(2)`'s flags. The fourth value (3) opens for neither, as on Linux.
+    pub fn from_open_flags(flags: u32) -> Self {
+        match flags & 3 {
+            0 => Self::READ,
+            1 => Self::WRITE,
+            2 => Self::READ | Self::WRITE,
+            _ => Self::empty(),
+        }
+    }
+
+    /// The two low bits of `F_GETFL`'s answer.
+    pub fn to_open_flags(self) -> u32 {
+        match (self.contains(Self::READ), self.contains(Self::WRITE)) {
+            (true, false) => 0,
+            (false, true) => 1,
+            (true, true) => 2,
+            (false, false) => 3,
+        }
+    }
+}
+
+/// An open file description: the file and what all its descriptors share.
+pub struct Description<F: ?Sized = dyn File> {
+    /// Unique over the life of the kernel; the second half of epoll's key.
+    id: u64,
+    access: AccessMode,
+    status: AtomicU32,
+    /// Bytes from the start; used by seekable files only.
+    position: Mutex<u64>,
+    file: F,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+impl<F: File> Description<F> {
+    /// Wraps `file`; the result coerces to `Arc<Description>`.
+    pub fn new(file: F, access: AccessMode, status: StatusFlags) -> Arc<Self> {
+        Arc::new(Self {
+            // Relaxed: only uniqueness matters.
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            access,
+            status: AtomicU32::new(status.bits()),
+            position: Mutex::new(0),
+            file,
+        })
+    }
+}
+
+impl<F: ?Sized> Description<F> {
+    /// The number that tells this description from every other there ever was.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What it was opened for.
+    pub fn access(&self) -> AccessMode {
+        self.access
+    }
+
+    /// The current status flags.
+    pub fn status(&self) -> StatusFlags {
+        // Relaxed: a flag orders nothing else; whoever shares the description sees it soon.
+        StatusFlags::from_bits_retain(self.status.load(Ordering::Relaxed))
+    }
+
+    /// Replaces the flags in `mask` by those in `flags`.
+    pub fn set_status(&self, mask: StatusFlags, flags: StatusFlags) {
+        let update = |old: u32| Some((old & !mask.bits()) | (flags & mask).bits());
+        let _ = self.status.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
+    }
+
+    /// The file itself.
+    pub fn file(&self) -> &F {
+        &self.file
+    }
+
+    /// The file offset, locked as `read(2)` and `write(2)` do for seekable files.
+    pub fn position(&self) -> &Mutex<u64> {
+        &self.position
+    }
+}
+
+impl Description {
+    /// The file as its concrete kind, if it is of that kind.
+    pub fn downcast<F: File>(&self) -> Option<&F> {
+        (&self.file as &dyn Any).downcast_ref()
+    }
+
+    /// `read(2)`: at the position for a seekable file.
+    ///
+    /// # Errors
+    /// `EBADF` if not open for reading; what the file says.
+    pub fn read(&self, dst: &mut IoDst<'_>) -> Result<usize> {
+        if !self.access.contains(AccessMode::READ) {
+            return Err(EBADF);
+        }
+        if !self.file.is_seekable() {
+            return self.file.read(dst, 0, self.status());
+        }
+        let mut position = self.position.lock();
+        let count = self.file.read(dst, *position, self.status())?;
+        *position += count as u64;
+        Ok(count)
+    }
+
+    /// `write(2)`: at the position for a seekable file, at the end with `O_APPEND`.
+    ///
+    /// # Errors
+    /// `EBADF` if not open for writing; what the file says.
+    pub fn write(&self, src: &mut IoSrc<'_>) -> Result<usize> {
+        if !self.access.contains(AccessMode::WRITE) {
+            return Err(EBADF);
+        }
+        if !self.file.is_seekable() {
+            return self.file.write(src, 0, self.status()).map(|written| written.count);
+        }
+        let mut position = self.position.lock();
+        let written = self.file.write(src, *position, self.status())?;
+        *position = written.end;
+        Ok(written.count)
+    }
+}
+
+/// What a write did.
+#[derive(Clone, Copy, Debug)]
+pub struct Written {
+    /// Bytes taken from the source.
+    pub count: usize,
+    /// The offset behind the last byte: with `O_APPEND` not where the caller thought. 0 for files without offsets.
+    pub end: u64,
+}
+
+impl Written {
+    /// The answer of a file without offsets.
+    pub fn stream(count: usize) -> Self {
+        Self { count, end: 0 }
+    }
+}
+
+/// A kind of file.
+///
+/// The defaults are those of Linux for a `struct file_operations` with the member absent.
+pub trait File: Any + Send + Sync {
+    /// Reads into `dst`, from `offset` if seekable. 0 is the end of the file. Blocks unless `NONBLOCK` is in `status`.
+    fn read(&self, dst: &mut IoDst<'_>, offset: u64, status: StatusFlags) -> Result<usize> {
+        let _ = (dst, offset, status);
+        Err(EINVAL)
+    }
+
+    /// Writes from `src`, at `offset` if seekable. Blocks unless `NONBLOCK` is in `status`.
+    fn write(&self, src: &mut IoSrc<'_>, offset: u64, status: StatusFlags) -> Result<Written> {
+        let _ = (src, offset, status);
+        Err(EINVAL)
+    }
+
+    /// Whether offsets mean anything: `lseek`, `pread` and `pwrite` answer `ESPIPE` otherwise.
+    fn is_seekable(&self) -> bool {
+        false
+    }
+
+    /// The inode behind the file: metadata, `/proc/self/fd` links, mappings, directories.
+    fn inode(&self) -> &Arc<dyn crate::fs::Inode>;
+
+    /// Lines of `/proc/PID/fdinfo/N` behind `pos`, `flags` and `ino`.
+    fn fdinfo(&self, out: &mut String) {
+        let _ = out;
+    }
+
+    /// `ioctl(2)`; `FIONBIO`, `FIOCLEX` and `FIONCLEX` are handled before.
+    fn ioctl(&self, ctx: &Context, command: u32, argument: usize) -> Result<isize> {
+        let _ = (ctx, command, argument);
+        Err(ENOTTY)
+    }
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Pollux: a framekernel whose heart is I/O notification.
+
+#![no_std]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+#[macro_use]
+extern crate ostd_pod;
+
+/// Prefix of this crate's lines in OSTD's log.
+macro_rules! __log_prefix {
+    () => {
+        ""
+    };
+}
+
+mod context;
+mod error;
+mod file;
+mod fs;
+mod prelude;
+mod process;
+mod sched;
+mod signal;
+mod syscall;
+mod time;
+mod vm;
+
+/// The entry point of the boot CPU, after OSTD's own initialisation.
+#[ostd::main]
+fn kernel_main() -> ! {
+    sched::init();
+    ostd::boot::smp::register_ap_entry(|| sched::run_idle_on_cpu());
+    ostd::info!("Pollux says hello");
+    sched::run_idle_on_cpu()
+}

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The scheduler: one FIFO run queue per CPU, time slices, balancing on wake-up and when a CPU runs dry.
+//!
+//! # Role
+//! Decides which task runs where. [`init`] injects it into OSTD, which calls it on ticks, sleeps, wake-ups and exits.
+//!
+//! # Protocol
+//! - A woken task goes to an idle CPU if its last one is busy and another idles, else to the tail of its last CPU's queue.
+//! - A CPU whose queue is empty steals the longest waiting task of the longest queue, and only then runs its idle task.
+//! - The idle task halts the CPU; an enqueue on an idle CPU names that CPU to OSTD, which kicks it by an interrupt.
+//! - A task is preempted on its way to user mode when its slice is over and another task waits, never inside the kernel.
+//!
+//! # Invariants
+//! 1. A task's `schedule_info().cpu` is `Some(c)` exactly while it runs on `c`, waits in `c`'s queue or is on its way there.
+//!    It turns `None` only in `dequeue_current`, under the queue's lock.
+//! 2. OSTD enqueues a task that was woken before it slept, too. `enqueue` then finds `Some(c)` and, by taking `c`'s lock,
+//!    waits until the sleeper has either looked at its wake flag or given up the CPU (1). So no wake-up is lost.
+//!
+//! # Concurrency
+//! Each queue has one spin lock, taken with IRQs disabled: callers are in any context. No function holds two of them.
+//! Lengths and idle flags are mirrored in atomics so that choosing a CPU takes no lock; a stale value only costs balance.
+
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use ostd::{
+    cpu::{CpuId, PinCurrentCpu, all_cpus, num_cpus},
+    irq::disable_local,
+    task::{
+        Task, TaskOptions, disable_preempt, halt_cpu,
+        scheduler::{
+            EnqueueFlags, LocalRunQueue, Scheduler, UpdateFlags, enable_preemption_on_cpu,
+            inject_scheduler,
+        },
+    },
+    util::id_set::Id,
+};
+
+use crate::{prelude::*, process::TaskData};
+
+/// Timer ticks (1 ms each) that a task may run while another one waits.
+const SLICE_TICKS: u32 = 4;
+
+/// Injects the scheduler into OSTD. Call once, on the boot CPU, before the first task exists.
+pub fn init() {
+    let queues = (0..num_cpus()).map(|_| CpuQueue::new()).collect();
+    inject_scheduler(Box::leak(Box::new(FifoScheduler { queues })));
+}
+
+/// Starts ticks on this CPU and becomes its idle task. Every CPU calls this at the end of its boot.
+pub fn run_idle_on_cpu() -> ! {
+    enable_preemption_on_cpu();
+    let idle = TaskOptions::new(|| {
+        loop {
+            halt_cpu();
+        }
+    });
+    let idle = idle.data(TaskData::Idle).build();
+    Arc::new(idle.expect("no memory for an idle task at boot")).run();
+    loop {
+        // The boot context is no task: the first switch away from it never comes back.
+        Task::yield_now();
+    }
+}
+
+fn is_idle_task(task: &Task) -> bool {
+    matches!(task.data().downcast_ref(), Some(TaskData::Idle))
+}
+
+struct FifoScheduler {
+    queues: Box<[CpuQueue]>,
+}
+
+/// A CPU's queue, and mirrors of what choosing a CPU wants to know.
+struct CpuQueue {
+    inner: SpinLock<RunQueue, LocalIrqDisabled>,
+    /// Number of tasks waiting in `inner`.
+    waiting: AtomicUsize,
+    /// Whether the CPU runs its idle task or none.
+    is_idle: AtomicBool,
+}
+
+struct RunQueue {
+    current: Option<Arc<Task>>,
+    ready: VecDeque<Arc<Task>>,
+    idle: Option<Arc<Task>>,
+    /// Ticks since `current` was picked.
+    ticks: u32,
+}
+
+impl CpuQueue {
+    fn new() -> Self {
+        let inner =
+            RunQueue { current: None, ready: VecDeque::with_capacity(64), idle: None, ticks: 0 };
+        Self {
+            inner: SpinLock::new(inner),
+            waiting: AtomicUsize::new(0),
+            is_idle: AtomicBool::new(true),
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.is_idle.load(Relaxed) && self.waiting.load(Relaxed) == 0
+    }
+
+    /// Brings the mirrors up to date, under the lock of `inner`.
+    fn mirror(&self, run_queue: &RunQueue) {
+        self.waiting.store(run_queue.ready.len(), Relaxed);
+        self.is_idle.store(run_queue.runs_nothing(), Relaxed);
+    }
+}
+
+impl RunQueue {
+    fn runs_nothing(&self) -> bool {
+        self.current.as_ref().is_none_or(|task| is_idle_task(task))
+    }
+}
+
+impl FifoScheduler {
+    fn queue(&self, cpu: CpuId) -> &CpuQueue {
+        &self.queues[cpu.as_usize()]
+    }
+
+    /// The CPU for a task that becomes runnable.
+    fn choose_cpu(&self, task: &Task, flags: EnqueueFlags) -> CpuId {
+        let thread = match task.data().downcast_ref() {
+            Some(TaskData::User(thread)) => thread,
+            _ => return disable_preempt().current_cpu(),
+        };
+        let is_allowed = |cpu: &CpuId| thread.sched.may_run_on(*cpu);
+        let home = match flags {
+            EnqueueFlags::Wake => thread.sched.last_cpu().filter(is_allowed),
+            EnqueueFlags::Spawn => None,
+        };
+        let home = home.unwrap_or_else(|| self.least_loaded(is_allowed));
+        if self.queue(home).is_idle() {
+            return home;
+        }
+        let idle = all_cpus().find(|cpu| self.queue(*cpu).is_idle() && is_allowed(cpu));
+        idle.unwrap_or(home)
+    }
+
+    fn least_loaded(&self, is_allowed: impl Fn(&CpuId) -> bool) -> CpuId {
+        let load = |cpu: &CpuId| {
+            let queue = self.queue(*cpu);
+            queue.waiting.load(Relaxed) * 2 + usize::from(!queue.is_idle.load(Relaxed))
+        };
+        all_cpus().filter(is_allowed).min_by_key(load).unwrap_or(CpuId::bsp())
+    }
+
+    /// Takes the longest waiting task of the longest other queue that may run on `thief`.
+    fn steal_for(&self, thief: CpuId) -> Option<Arc<Task>> {
+        let others = all_cpus().filter(|cpu| *cpu != thief);
+        let victim = others.max_by_key(|cpu| self.queue(*cpu).waiting.load(Relaxed))?;
+        let queue = self.queue(victim);
+        if queue.waiting.load(Relaxed) == 0 {
+            return None;
+        }
+        let mut run_queue = queue.inner.lock();
+        let may_move = |task: &Arc<Task>| match task.data().downcast_ref() {
+            Some(TaskData::User(thread)) => thread.sched.may_run_on(thief),
+            _ => false,
+        };
+        let position = run_queue.ready.iter().position(may_move)?;
+        let task = run_queue.ready.remove(position)?;
+        task.schedule_info().cpu.set_anyway(thief);
+        queue.mirror(&run_queue);
+        Some(task)
+    }
+
+    fn adopt_idle_task(&self, task: Arc<Task>) -> Option<CpuId> {
+        let cpu = disable_preempt().current_cpu();
+        task.schedule_info().cpu.set_anyway(cpu);
+        self.queue(cpu).inner.lock().idle = Some(task);
+        Some(cpu)
+    }
+}
+
+impl Scheduler for FifoScheduler {
+    fn enqueue(&self, task: Arc<Task>, flags: EnqueueFlags) -> Option<CpuId> {
+        if is_idle_task(&task) {
+            return self.adopt_idle_task(task);
+        }
+        loop {
+            if let Some(cpu) = task.schedule_info().cpu.get() {
+                let _run_queue = self.queue(cpu).inner.lock();
+                if task.schedule_info().cpu.get() == Some(cpu) {
+                    return None; // It runs, or will (invariant 2).
+                }
+                continue;
+            }
+            let cpu = self.choose_cpu(&task, flags);
+            let queue = self.queue(cpu);
+            let mut run_queue = queue.inner.lock();
+            if task.schedule_info().cpu.set_if_is_none(cpu).is_err() {
+                continue;
+            }
+            run_queue.ready.push_back(task);
+            queue.mirror(&run_queue);
+            return run_queue.runs_nothing().then_some(cpu);
+        }
+    }
+
+    fn local_rq_with(&self, f: &mut dyn FnMut(&dyn LocalRunQueue)) {
+        let irq_guard = disable_local();
+        let cpu = irq_guard.current_cpu();
+        f(&LocalQueue { cpu, run_queue: &mut self.queue(cpu).inner.lock() });
+    }
+
+    fn mut_local_rq_with(&self, f: &mut dyn FnMut(&mut dyn LocalRunQueue)) {
+        let irq_guard = disable_local();
+        let cpu = irq_guard.current_cpu();
+        let queue = self.queue(cpu);
+        // Stealing takes the victim's lock, so it comes before taking our own.
+        let stolen = if queue.is_idle() { self.steal_for(cpu) } else { None };
+        let mut run_queue = queue.inner.lock();
+        run_queue.ready.extend(stolen);
+        f(&mut LocalQueue { cpu, run_queue: &mut run_queue });
+        queue.mirror(&run_queue);
+    }
+}
+
+/// A CPU's run queue under its lock, as OSTD sees it.
+struct LocalQueue<'a> {
+    cpu: CpuId,
+    run_queue: &'a mut RunQueue,
+}
+
+impl LocalRunQueue for LocalQueue<'_> {
+    fn current(&self) -> Option<&Arc<Task>> {
+        self.run_queue.current.as_ref()
+    }
+
+    fn update_current(&mut self, flags: UpdateFlags) -> bool {
+        let run_queue = &mut *self.run_queue;
+        let has_ready = !run_queue.ready.is_empty();
+        match flags {
+            UpdateFlags::Tick => {
+                run_queue.ticks += 1;
+                has_ready && (run_queue.ticks >= SLICE_TICKS || run_queue.runs_nothing())
+            }
+            UpdateFlags::Yield => has_ready,
+            UpdateFlags::Wait | UpdateFlags::Exit => has_ready || run_queue.idle.is_some(),
+        }
+    }
+
+    fn try_pick_next(&mut self) -> Option<&Arc<Task>> {
+        let run_queue = &mut *self.run_queue;
+        let next = match run_queue.ready.pop_front() {
+            Some(task) => task,
+            // The idle task is for a CPU whose task is gone; one that can run goes on.
+            None if run_queue.current.is_some() => return None,
+            None => run_queue.idle.clone()?,
+        };
+        if let Some(TaskData::User(thread)) = next.data().downcast_ref() {
+            thread.sched.set_last_cpu(self.cpu);
+        }
+        let previous = run_queue.current.replace(next);
+        run_queue.ready.extend(previous.filter(|task| !is_idle_task(task)));
+        run_queue.ticks = 0;
+        run_queue.current.as_ref()
+    }
+
+    fn dequeue_current(&mut self) -> Option<Arc<Task>> {
+        let current = self.run_queue.current.take()?;
+        current.schedule_info().cpu.set_to_none();
+        Some(current)
+    }
+}
