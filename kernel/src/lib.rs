@@ -16,21 +16,26 @@ macro_rules! __log_prefix {
     };
 }
 
+mod cmdline;
 mod context;
 mod error;
 mod file;
 mod fs;
+mod log;
+mod panic;
 mod prelude;
 mod process;
 mod sched;
 mod signal;
 mod syscall;
 mod time;
+mod trace;
 mod vm;
 
 /// The entry point of the boot CPU, after OSTD's own initialisation.
 #[ostd::main]
 fn kernel_main() -> ! {
+    log::init(cmdline::get().loglevel);
     sched::init();
     ostd::boot::smp::register_ap_entry(|| sched::run_idle_on_cpu());
     ostd::info!("Pollux says hello");
