@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The observers of a pollee: who wants to hear about which events, and in which turn.
+//!
+//! # Role
+//!
+//! A [`Pollee`](crate::Pollee) owns one `Observers`. Epoll entries and sleeping threads register here.
+//!
+//! # Protocol
+//!
+//! `register` publishes first the slot, then the union of all masks. `dispatch` looks at that union without a lock and, if
+//! somebody may be interested, picks targets under the lock, drops it, and calls them.
+//!
+//! # Invariants
+//!
+//! - **O1** No callback runs under this lock: an observer may deregister itself or others, register anew, notify other
+//!   pollees, or drop the last reference to anything. The price: it may hear once more after it left.
+//! - **O2** `dispatch` allocates nothing, and holds the lock for at most [`VISITS`] visits at a time.
+//! - **O3** Observers are kept in four lists by what they want (reading, writing, both, neither), so that
+//!   those that care only for the other direction are not walked at all.
+//! - **O4** *Shared* observers all hear of an event, the newest first, as Linux's wait queues have it. Then *exclusive*
+//!   ones hear in turn, oldest first, until one says [`Claim::Taken`]. Whoever was asked goes to the end of the queue.
+//! - **O5** One dispatch calls each observer at most once, however the lists change meanwhile: shared ones in falling,
+//!   exclusive ones in rising order of a sequence number that is never used twice.
+//! - **O6** Every observer that was registered before `dispatch` read the union, and stays, is called or was called by another
+//!   dispatch since then.
+//!
+//! # Concurrency
+//!
+//! The lock is a leaf and IRQ-safe. `interest` is `Relaxed`: that a notifier sees a registration that came first
+//! is the work of [`Word::meet`](crate::word::Word::meet), not of this word.
+
+use arrayvec::ArrayVec;
+
+use crate::{
+    IoEvents, Pollee,
+    slab::{Chunk, List, NIL, Slab, Vacancy},
+    sync::{Arc, AtomicU32, Ordering, SpinLock},
+};
+
+/// How many targets are taken under one hold of the lock.
+const BATCH: usize = 8;
+/// How many slots are looked at under one hold of the lock.
+const VISITS: u32 = 32;
+
+/// Somebody who wants to hear that a file may have become ready.
+///
+/// Called without any lock of this crate held, in task or interrupt context, at most once per dispatch. It must not sleep
+/// and must not ask the file: it sets a flag, queues something, wakes somebody. A call that comes after
+/// deregistration must be harmless.
+pub trait Observer: Send + Sync {
+    /// `events` may have become ready. An exclusive observer answers whether it will look after them; the answer of a
+    /// shared one is not used.
+    fn on_ready(&self, events: IoEvents) -> Claim;
+
+    /// The file description with identity `description` was closed for good; `pollee` belongs to it, or did.
+    ///
+    /// Unlike [`on_ready`](Observer::on_ready) this is called in task context only, and may sleep.
+    fn on_close(&self, pollee: &Pollee, description: usize) {
+        let _ = (pollee, description);
+    }
+
+    /// The observer itself, for those who know its type.
+    fn as_any(&self) -> Option<&dyn core::any::Any> {
+        None
+    }
+}
+
+/// The answer of an exclusive observer.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The event is being looked after. Nobody else in the queue needs to be asked.
+    Taken,
+    /// Ask the next.
+    NotTaken,
+}
+
+/// How an observer takes part in a notification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Always called.
+    Shared,
+    /// Called in turn until one of them takes the event.
+    Exclusive,
+}
+
+/// The handle of one registration: not `Copy`, given back by [`Pollee::deregister`].
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Registration {
+    index: u32,
+    generation: u32,
+}
+
+impl Registration {
+    /// Packs the handle for keeping in an atomic word.
+    pub(crate) fn into_raw(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The inverse of [`into_raw`](Registration::into_raw).
+    pub(crate) fn from_raw(raw: u64) -> Self {
+        Self { index: raw as u32, generation: (raw >> 32) as u32 }
+    }
+}
+
+/// The observers of one pollee.
+pub(crate) struct Observers {
+    /// The union of all masks, and perhaps a little more.
+    interest: AtomicU32,
+    lists: SpinLock<Lists>,
+}
+
+/// One registration; 32 bytes, and 8 for the links.
+#[derive(Default)]
+struct Slot {
+    /// `None` while the slot is vacant.
+    target: Option<Arc<dyn Observer>>,
+    /// The turn of this registration. Unique in its `Observers`.
+    sequence: u64,
+    /// The mask, always with `IoEvents::ALWAYS`; [`EXCLUSIVE`] on top.
+    mask: u32,
+    /// Grows whenever the slot is vacated, so that an old handle finds nothing.
+    generation: u32,
+}
+
+/// Marks an exclusive registration in [`Slot::mask`].
+const EXCLUSIVE: u32 = 1 << 31;
+
+/// The number of lists per mode.
+const CLASSES: usize = 4;
+const WANTS_READ: usize = 1;
+const WANTS_WRITE: usize = 2;
+const READ_BITS: u32 = IoEvents::READABLE.bits();
+const WRITE_BITS: u32 = IoEvents::WRITABLE.bits();
+
+impl Slot {
+    fn is_exclusive(&self) -> bool {
+        self.mask & EXCLUSIVE != 0
+    }
+
+    fn class(&self) -> usize {
+        class_of(self.mask)
+    }
+}
+
+fn class_of(mask: u32) -> usize {
+    let read = if mask & READ_BITS != 0 { WANTS_READ } else { 0 };
+    let write = if mask & WRITE_BITS != 0 { WANTS_WRITE } else { 0 };
+    read | write
+}
+
+/// Whether `events` can concern an observer of `class`.
+fn concerns(events: u32, class: usize) -> bool {
+    events & !(READ_BITS | WRITE_BITS) != 0 || class_of(events) & class != 0
+}
+
+struct Lists {
+    slots: Slab<Slot>,
+    shared: [List; CLASSES],
+    exclusive: [List; CLASSES],
+    /// The union of the masks ever linked in a class since it was last empty.
+    unions: [u32; CLASSES],
+    next_sequence: u64,
+}
+
+impl Observers {
+    pub(crate) fn new() -> Self {
+        Self {
+            interest: AtomicU32::new(0),
+            lists: SpinLock::new(Lists {
+                slots: Slab::new(Slot::default()),
+                shared: [List::new(); CLASSES],
+                exclusive: [List::new(); CLASSES],
+                unions: [0; CLASSES],
+                next_sequence: 1,
+            }),
+        }
+    }
+
+    /// Whether somebody may want to hear of `events`. One load, no lock.
+    #[inline]
+    pub(crate) fn are_interested(&self, events: IoEvents) -> bool {
+        self.interest.load(Ordering::Relaxed) & events.bits() != 0
+    }
+
+    /// Adds an observer. Allocates only when there were never so many before.
+    pub(crate) fn register(&self, target: Arc<dyn Observer>, mask: IoEvents, mode: Mode) -> Registration {
+        loop {
+            let mut lists = self.lists.lock();
+            match lists.slots.vacancy() {
+                Vacancy::Free => {
+                    let registration = lists.insert(target, stored_mask(mask, mode));
+                    self.publish_interest(&lists);
+                    return registration;
+                }
+                Vacancy::NeedsChunk(len) => {
+                    drop(lists);
+                    let chunk = Chunk::new(len);
+                    let superfluous = self.lists.lock().slots.grow(chunk);
+                    drop(superfluous);
+                }
+            }
+        }
+    }
+
+    /// Changes the mask of a registration. Returns `false` if it is gone.
+    pub(crate) fn modify(&self, registration: &Registration, mask: IoEvents) -> bool {
+        let mut lists = self.lists.lock();
+        let known = lists.change_mask(registration, mask);
+        self.publish_interest(&lists);
+        known
+    }
+
+    /// Removes a registration. Returns `false` if it is gone. A dispatch under way may still call the target once.
+    pub(crate) fn deregister(&self, registration: &Registration) -> bool {
+        let mut lists = self.lists.lock();
+        let target = lists.remove(registration);
+        self.publish_interest(&lists);
+        drop(lists);
+        // Only now, without the lock: this may be the last reference to anything.
+        target.is_some()
+    }
+
+    /// Calls those who want to hear of `events`. Says whether an exclusive observer took them.
+    pub(crate) fn dispatch(&self, events: IoEvents) -> Claim {
+        self.walk(Walk::all(events))
+    }
+
+    /// Calls exclusive observers only, until one takes `events`.
+    pub(crate) fn dispatch_exclusive(&self, events: IoEvents) -> Claim {
+        self.walk(Walk::exclusive_only(events))
+    }
+
+    fn walk(&self, mut walk: Walk) -> Claim {
+        loop {
+            let mut batch = ArrayVec::new();
+            let turn = self.lists.lock().pick(&mut walk, &mut batch);
+            for target in batch {
+                let _ = target.on_ready(walk.events);
+            }
+            match turn {
+                Turn::Of(target) => {
+                    if target.on_ready(walk.events) == Claim::Taken {
+                        return Claim::Taken;
+                    }
+                }
+                Turn::Later => {}
+                Turn::Over => return Claim::NotTaken,
+            }
+        }
+    }
+
+    /// Calls `visit` for every observer, without the lock, in no particular order. Allocates nothing.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&dyn Observer)) {
+        let mut index = 0;
+        loop {
+            let lists = self.lists.lock();
+            if index >= lists.slots.capacity() {
+                return;
+            }
+            let end = lists.slots.capacity().min(index + VISITS);
+            let target = (index..end).find_map(|at| Some((at, lists.slots.get(at).target.clone()?)));
+            drop(lists);
+            index = target.as_ref().map_or(end, |(at, _)| at + 1);
+            if let Some((_, target)) = target {
+                visit(&*target);
+            }
+        }
+    }
+
+    /// Must be called under the lock, as its last act.
+    fn publish_interest(&self, lists: &Lists) {
+        // Relaxed: ordered for notifiers by the lock's owner meeting them on the version, see `Word::meet`.
+        self.interest.store(lists.union(), Ordering::Relaxed);
+    }
+}
+
+fn stored_mask(mask: IoEvents, mode: Mode) -> u32 {
+    let flag = if mode == Mode::Exclusive { EXCLUSIVE } else { 0 };
+    (mask | IoEvents::ALWAYS).bits() & !EXCLUSIVE | flag
+}
+
+impl Lists {
+    fn insert(&mut self, target: Arc<dyn Observer>, mask: u32) -> Registration {
+        let index = self.slots.occupy().expect("the caller checked for a vacancy");
+        let slot = self.slots.get_mut(index);
+        slot.target = Some(target);
+        slot.mask = mask;
+        let generation = slot.generation;
+        self.link_newest(index);
+        Registration { index, generation }
+    }
+
+    /// Links a slot as the newest of its class.
+    fn link_newest(&mut self, index: u32) {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let slot = self.slots.get_mut(index);
+        slot.sequence = sequence;
+        let (class, mask) = (slot.class(), slot.mask);
+        self.unions[class] |= mask & !EXCLUSIVE;
+        if mask & EXCLUSIVE != 0 {
+            self.exclusive[class].push_back(&mut self.slots, index);
+        } else {
+            self.shared[class].push_front(&mut self.slots, index);
+        }
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let slot = self.slots.get(index);
+        let (class, is_exclusive) = (slot.class(), slot.is_exclusive());
+        let list = if is_exclusive { &mut self.exclusive[class] } else { &mut self.shared[class] };
+        list.unlink(&mut self.slots, index);
+        if self.shared[class].is_empty() && self.exclusive[class].is_empty() {
+            self.unions[class] = 0;
+        }
+    }
+
+    fn is_valid(&self, registration: &Registration) -> bool {
+        if registration.index >= self.slots.capacity() {
+            return false;
+        }
+        let slot = self.slots.get(registration.index);
+        slot.generation == registration.generation && slot.target.is_some()
+    }
+
+    fn change_mask(&mut self, registration: &Registration, mask: IoEvents) -> bool {
+        if !self.is_valid(registration) {
+            return false;
+        }
+        let slot = self.slots.get_mut(registration.index);
+        let new = (mask | IoEvents::ALWAYS).bits() & !EXCLUSIVE | slot.mask & EXCLUSIVE;
+        if class_of(new) == slot.class() {
+            slot.mask = new;
+            self.unions[class_of(new)] |= new & !EXCLUSIVE;
+        } else {
+            self.unlink(registration.index);
+            self.slots.get_mut(registration.index).mask = new;
+            self.link_newest(registration.index);
+        }
+        true
+    }
+
+    fn remove(&mut self, registration: &Registration) -> Option<Arc<dyn Observer>> {
+        if !self.is_valid(registration) {
+            return None;
+        }
+        self.unlink(registration.index);
+        let slot = self.slots.get_mut(registration.index);
+        slot.sequence = 0;
+        slot.generation = slot.generation.wrapping_add(1);
+        let target = slot.target.take();
+        self.slots.vacate(registration.index);
+        target
+    }
+
+    fn union(&self) -> u32 {
+        self.unions.iter().fold(0, |union, class| union | class)
+    }
+}
+
+/// Where one dispatch stands. Lives through several holds of the lock.
+struct Walk {
+    events: IoEvents,
+    phase: Phase,
+    /// Shared phase: everybody from here up was visited. Exclusive phase: everybody up to here was.
+    reached: u64,
+    /// Registrations made or moved since the walk began have this sequence or more, and are not visited. Zero: not begun.
+    limit: u64,
+    /// The next slot of each class, and its sequence, by which it is recognised after the lock was dropped.
+    cursors: [(u32, u64); CLASSES],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Shared,
+    Exclusive,
+}
+
+/// What follows after the picked batch of shared observers has been called.
+enum Turn {
+    /// It is the turn of this exclusive observer; pick again unless it takes the events.
+    Of(Arc<dyn Observer>),
+    /// Pick again.
+    Later,
+    /// Nobody is left.
+    Over,
+}
+
+impl Walk {
+    fn all(events: IoEvents) -> Self {
+        Self { events, phase: Phase::Shared, reached: 0, limit: 0, cursors: [(NIL, 0); CLASSES] }
+    }
+
+    fn exclusive_only(events: IoEvents) -> Self {
+        Self { phase: Phase::Exclusive, ..Self::all(events) }
+    }
+}
+
+impl Lists {
+    /// Takes the next targets of `walk`: shared ones into `batch`, and at most one exclusive one.
+    fn pick(&mut self, walk: &mut Walk, batch: &mut ArrayVec<Arc<dyn Observer>, BATCH>) -> Turn {
+        if walk.limit == 0 {
+            walk.limit = self.next_sequence;
+            walk.reached = if walk.phase == Phase::Shared { self.next_sequence } else { 0 };
+            self.enter_phase(walk);
+        } else {
+            self.find_cursors_again(walk);
+        }
+        for _ in 0..VISITS {
+            let Some((class, index)) = self.nearest(walk) else {
+                if walk.phase == Phase::Exclusive {
+                    return Turn::Over;
+                }
+                (walk.phase, walk.reached) = (Phase::Exclusive, 0);
+                self.enter_phase(walk);
+                continue;
+            };
+            let next = List::next(&self.slots, index);
+            walk.cursors[class] = self.cursor(next);
+            let slot = self.slots.get(index);
+            // Seen by this walk before the lock was dropped, or registered since it began.
+            if !walk.has_ahead(slot.sequence) {
+                continue;
+            }
+            walk.reached = slot.sequence;
+            if slot.mask & walk.events.bits() == 0 {
+                continue;
+            }
+            let Some(target) = slot.target.clone() else { continue };
+            if walk.phase == Phase::Exclusive {
+                self.unlink(index);
+                self.link_newest(index);
+                // If this was the last of its list, it follows itself now; the limit ends the walk there.
+                return Turn::Of(target);
+            }
+            batch.push(target);
+            if batch.is_full() {
+                return Turn::Later;
+            }
+        }
+        Turn::Later
+    }
+
+    fn enter_phase(&self, walk: &mut Walk) {
+        for class in 0..CLASSES {
+            let head = if concerns(walk.events.bits(), class) { self.list(walk.phase, class).head() } else { NIL };
+            walk.cursors[class] = self.cursor(head);
+        }
+    }
+
+    /// Cursors whose slot was vacated or moved since start again from the head of their list.
+    fn find_cursors_again(&self, walk: &mut Walk) {
+        for class in 0..CLASSES {
+            let (index, sequence) = walk.cursors[class];
+            if index != NIL && self.slots.get(index).sequence != sequence {
+                walk.cursors[class] = self.cursor(self.list(walk.phase, class).head());
+            }
+        }
+    }
+
+    /// The cursor that comes first in the order of the phase.
+    fn nearest(&self, walk: &Walk) -> Option<(usize, u32)> {
+        let live = walk.cursors.iter().enumerate().filter(|(_, (index, _))| *index != NIL);
+        let nearest = match walk.phase {
+            Phase::Shared => live.max_by_key(|(_, (_, sequence))| *sequence),
+            Phase::Exclusive => live.min_by_key(|(_, (_, sequence))| *sequence),
+        };
+        let (class, (index, sequence)) = nearest?;
+        // In the exclusive phase everything from the limit on was asked already, or came later.
+        (walk.phase == Phase::Shared || *sequence < walk.limit).then_some((class, *index))
+    }
+
+    fn cursor(&self, index: u32) -> (u32, u64) {
+        if index == NIL { (NIL, 0) } else { (index, self.slots.get(index).sequence) }
+    }
+
+    fn list(&self, phase: Phase, class: usize) -> &List {
+        match phase {
+            Phase::Shared => &self.shared[class],
+            Phase::Exclusive => &self.exclusive[class],
+        }
+    }
+}
+
+impl Walk {
+    /// Whether the registration with this sequence is still to be visited.
+    fn has_ahead(&self, sequence: u64) -> bool {
+        match self.phase {
+            Phase::Shared => sequence < self.reached,
+            Phase::Exclusive => self.reached < sequence && sequence < self.limit,
+        }
+    }
+}
+

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The one module that knows which primitives are in use: OSTD's in the kernel, `spin`'s on the host, loom's and
+//! shuttle's under a model checker. Everything else in the crate is the same source in all four builds.
+//!
+//! # Concurrency
+//!
+//! - [`SpinLock`] is a leaf-level, IRQ-safe lock: in the kernel it disables local interrupts while it is held, because
+//!   notifications arrive in interrupt context.
+//! - [`Mutex`] may sleep: it is held while user memory is written and while other files are asked.
+//! - `Arc` is `alloc`'s in every build. Loom's own cannot hold a `dyn Observer`; the price is that loom does not
+//!   explore reorderings *inside* the reference count, which is not ours to prove.
+
+pub(crate) use alloc::sync::{Arc, Weak};
+
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+#[cfg(all(feature = "ostd", not(any(loom, shuttle))))]
+pub(crate) use in_kernel::{Mutex, SpinLock};
+#[cfg(all(not(feature = "ostd"), not(any(loom, shuttle))))]
+pub(crate) use spin::mutex::{SpinMutex as Mutex, SpinMutex as SpinLock};
+#[cfg(any(loom, shuttle))]
+pub(crate) use under_model::{Lock as Mutex, Lock as SpinLock};
+
+#[cfg(all(feature = "ostd", not(any(loom, shuttle))))]
+mod in_kernel {
+    pub(crate) use ostd::sync::Mutex;
+    pub(crate) type SpinLock<T> = ostd::sync::SpinLock<T, ostd::sync::LocalIrqDisabled>;
+}
+
+#[cfg(any(loom, shuttle))]
+mod under_model {
+    #[cfg(loom)]
+    use loom::sync::{Mutex, MutexGuard};
+    #[cfg(shuttle)]
+    use shuttle::sync::{Mutex, MutexGuard};
+
+    /// A model checker's mutex with the interface of a spin lock: no poisoning.
+    pub(crate) struct Lock<T>(Mutex<T>);
+
+    impl<T> Lock<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            match self.0.lock() {
+                Ok(guard) => guard,
+                Err(_) => panic!("a thread of the model panicked under a lock"),
+            }
+        }
+    }
+}
+
+/// Declares a constructor that is `const` except under a model checker, whose primitives cannot be built in constants.
+macro_rules! const_unless_modelled {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),*) -> Self $body:block) => {
+        $(#[$meta])* #[cfg(not(any(loom, shuttle)))] $vis const fn $name($($arg: $ty),*) -> Self $body
+        $(#[$meta])* #[cfg(any(loom, shuttle))] $vis fn $name($($arg: $ty),*) -> Self $body
+    };
+}
+pub(crate) use const_unless_modelled;
