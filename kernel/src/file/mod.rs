@@ -19,7 +19,7 @@ use core::{
 };
 
 pub use self::io::{IoDst, IoSrc};
-use crate::prelude::*;
+use crate::{prelude::*, vm::PageCache};
 
 bitflags::bitflags! {
     /// The file status flags that `fcntl(2)` `F_GETFL` returns, access mode excluded. Values of x86-64.
@@ -181,6 +181,14 @@ impl Description {
     }
 }
 
+/// What `mmap(2)` of a file maps.
+pub enum Mappable {
+    /// The pages of a file.
+    Pages(Arc<PageCache>),
+    /// Fresh zeros, as `/dev/zero` gives them.
+    Zeros,
+}
+
 /// What a write did.
 #[derive(Clone, Copy, Debug)]
 pub struct Written {
@@ -220,6 +228,15 @@ pub trait File: Any + Send + Sync {
 
     /// The inode behind the file: metadata, `/proc/self/fd` links, mappings, directories.
     fn inode(&self) -> &Arc<dyn crate::fs::Inode>;
+
+    /// What `mmap(2)` of it maps; `write` is whether a shared mapping may write.
+    ///
+    /// # Errors
+    /// `ENODEV` if it cannot be mapped; `EPERM` if a seal forbids it.
+    fn mmap(&self, shared: bool, write: bool) -> Result<Mappable> {
+        let _ = (shared, write);
+        Err(ENODEV)
+    }
 
     /// Lines of `/proc/PID/fdinfo/N` behind `pos`, `flags` and `ino`.
     fn fdinfo(&self, out: &mut String) {
