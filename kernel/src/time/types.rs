@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The structures of time that programs see, on x86-64.
+
+use core::time::Duration;
+
+use super::NANOS_PER_SEC;
+use crate::prelude::*;
+
+/// `struct timespec`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod)]
+pub struct Timespec {
+    /// Seconds.
+    pub sec: i64,
+    /// Nanoseconds, 0 to 999 999 999 if valid.
+    pub nsec: i64,
+}
+
+/// `struct timeval`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod)]
+pub struct Timeval {
+    /// Seconds.
+    pub sec: i64,
+    /// Microseconds, 0 to 999 999 if valid.
+    pub usec: i64,
+}
+
+/// `struct itimerspec`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod)]
+pub struct Itimerspec {
+    /// Time from one expiration to the next; zero for one shot.
+    pub interval: Timespec,
+    /// Time to the next expiration; zero if disarmed.
+    pub value: Timespec,
+}
+
+/// `struct itimerval`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod)]
+pub struct Itimerval {
+    /// Time from one expiration to the next; zero for one shot.
+    pub interval: Timeval,
+    /// Time to the next expiration; zero if disarmed.
+    pub value: Timeval,
+}
+
+impl Timespec {
+    /// Splits a number of nanoseconds.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self { sec: (nanos / NANOS_PER_SEC) as i64, nsec: (nanos % NANOS_PER_SEC) as i64 }
+    }
+
+    /// The total in nanoseconds, saturating at `u64::MAX`.
+    ///
+    /// # Errors
+    /// `EINVAL` if a field is negative or there are a thousand million nanoseconds or more.
+    pub fn to_nanos(self) -> Result<u64> {
+        let sec = u64::try_from(self.sec).map_err(|_| EINVAL)?;
+        let nsec = u64::try_from(self.nsec).map_err(|_| EINVAL)?;
+        if nsec >= NANOS_PER_SEC {
+            return Err(EINVAL);
+        }
+        Ok(sec.saturating_mul(NANOS_PER_SEC).saturating_add(nsec))
+    }
+
+    /// The total as a duration.
+    ///
+    /// # Errors
+    /// `EINVAL` as for [`Self::to_nanos`].
+    pub fn to_duration(self) -> Result<Duration> {
+        self.to_nanos().map(Duration::from_nanos)
+    }
+}
+
+impl Timeval {
+    /// Splits a number of nanoseconds, rounding down.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        let usec = nanos % NANOS_PER_SEC / 1000;
+        Self { sec: (nanos / NANOS_PER_SEC) as i64, usec: usec as i64 }
+    }
+
+    /// The total in nanoseconds, saturating at `u64::MAX`.
+    ///
+    /// # Errors
+    /// `EINVAL` if a field is negative or there are a million microseconds or more.
+    pub fn to_nanos(self) -> Result<u64> {
+        if !(0..1_000_000).contains(&self.usec) {
+            return Err(EINVAL);
+        }
+        Timespec { sec: self.sec, nsec: self.usec * 1000 }.to_nanos()
+    }
+}
+
+#[cfg(ktest)]
+mod tests {
+    use super::*;
+
+    #[ktest]
+    fn hostile_values_are_refused_and_large_ones_saturate() {
+        assert_eq!(Timespec { sec: -1, nsec: 0 }.to_nanos(), Err(EINVAL));
+        assert_eq!(Timespec { sec: 0, nsec: 1_000_000_000 }.to_nanos(), Err(EINVAL));
+        assert_eq!(Timespec { sec: i64::MAX, nsec: 999_999_999 }.to_nanos(), Ok(u64::MAX));
+        assert_eq!(Timeval { sec: 0, usec: 1_000_000 }.to_nanos(), Err(EINVAL));
+        assert_eq!(Timeval { sec: 1, usec: 1 }.to_nanos(), Ok(1_000_001_000));
+    }
+}
