@@ -4,12 +4,15 @@
 
 use alloc::ffi::CString;
 
-use ostd::sync::Waiter;
+use core::cell::RefCell;
+
+use readiness::{Parked, Waiter};
 
 use crate::{
     file::{Description, IoDst, IoSrc, table::{Fd, FileTable}},
     prelude::*,
     process::{Process, Thread, ThreadLocal},
+    time::{Deadline, ThreadParker},
     vm::AddressSpace,
 };
 
@@ -26,10 +29,16 @@ pub struct Context<'a> {
     /// The address space that is active on this CPU.
     pub vm: Arc<AddressSpace>,
     /// Puts the thread to sleep; its waker is `thread.waker`.
-    pub waiter: Waiter,
+    pub waiter: RefCell<Waiter<ThreadParker>>,
 }
 
 impl Context<'_> {
+    /// Sleeps until the thread is woken, the deadline has passed or, if `is_interruptible`, it has work to do before it may
+    /// return to user mode. May return without cause: check what you wait for in a loop, and once more at the end.
+    pub fn park(&self, deadline: Option<Deadline>, is_interruptible: bool) -> Parked {
+        self.waiter.borrow_mut().parker_mut().park_until(deadline, is_interruptible)
+    }
+
     /// The caller's descriptor table.
     pub fn files(&self) -> Arc<FileTable> {
         self.thread.files.lock().clone()

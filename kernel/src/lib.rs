@@ -37,6 +37,7 @@ mod vm;
 fn kernel_main() -> ! {
     log::init(cmdline::get().loglevel);
     sched::init();
+    time::init();
     ostd::boot::smp::register_ap_entry(|| sched::run_idle_on_cpu());
     ostd::info!("Pollux says hello");
     sched::run_idle_on_cpu()

@@ -112,15 +112,27 @@ impl ThreadLocal {
 
 /// Registers the switching hooks. Call once, before the first thread runs.
 pub fn init() {
-    inject_pre_schedule_handler(|irq_guard| with_current_local(|local| local.save(irq_guard)));
-    inject_post_schedule_handler(|| with_current_local(|local| local.load(&disable_local())));
+    inject_pre_schedule_handler(|irq_guard| {
+        with_current(|thread, local| {
+            local.save(irq_guard);
+            thread.cpu_time.switch_out();
+        });
+    });
+    inject_post_schedule_handler(|| {
+        with_current(|thread, local| {
+            thread.cpu_time.switch_in();
+            local.load(&disable_local());
+        });
+    });
 }
 
-fn with_current_local(action: impl FnOnce(&ThreadLocal)) {
+fn with_current(action: impl FnOnce(&Thread, &ThreadLocal)) {
     let Some(task) = Task::current() else {
         return; // The boot context.
     };
-    if let Some(local) = task.local_data().downcast_ref() {
-        action(local);
+    if let Some(TaskData::User(thread)) = task.data().downcast_ref()
+        && let Some(local) = task.local_data().downcast_ref()
+    {
+        action(thread, local);
     }
 }

@@ -8,7 +8,7 @@ use ostd::sync::Waker;
 use spin::Once;
 
 use super::{Process, SchedState, Tid};
-use crate::{file::table::FileTable, fs::FsContext, prelude::*, signal::ThreadSignals};
+use crate::{file::table::FileTable, fs::FsContext, prelude::*, signal::ThreadSignals, time::cpu_time::CpuTime};
 
 /// A thread, as shared with other threads. What only the thread itself touches is in [`super::ThreadLocal`].
 pub struct Thread {
@@ -16,6 +16,8 @@ pub struct Thread {
     pub tid: Tid,
     /// The process it belongs to.
     pub process: Arc<Process>,
+    /// How long it had a CPU.
+    pub cpu_time: CpuTime,
     /// The scheduler's part.
     pub sched: SchedState,
     /// Mask and signals pending for this thread.

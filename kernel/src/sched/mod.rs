@@ -36,7 +36,7 @@ use ostd::{
     util::id_set::Id,
 };
 
-use crate::{prelude::*, process::TaskData};
+use crate::{prelude::*, process::TaskData, time};
 
 /// Timer ticks (1 ms each) that a task may run while another one waits.
 const SLICE_TICKS: u32 = 4;
@@ -49,10 +49,15 @@ pub fn init() {
 
 /// Starts ticks on this CPU and becomes its idle task. Every CPU calls this at the end of its boot.
 pub fn run_idle_on_cpu() -> ! {
+    time::init_on_cpu();
     enable_preemption_on_cpu();
     let idle = TaskOptions::new(|| {
         loop {
-            halt_cpu();
+            if time::poll_while_idle() {
+                Task::yield_now();
+            } else {
+                halt_cpu();
+            }
         }
     });
     let idle = idle.data(TaskData::Idle).build();

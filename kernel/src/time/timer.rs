@@ -174,11 +174,11 @@ impl Timer {
     /// Arms the timer; a deadline that it was armed for before is forgotten.
     pub fn arm(&mut self, deadline: Deadline) {
         self.cancel();
-        let (Some(queue), home) = (local_queue(), current_cpu()) else {
+        // The thread may move right after: any queue will do, as long as `home` names the one that is locked.
+        let home = current_cpu();
+        let Some(queue) = queues().get(home) else {
             return;
         };
-        // The thread may have moved since: any queue will do, as long as `home` names the one that is locked.
-        let queue = queues().get(home).unwrap_or(queue);
         let mut heaps = queue.heaps.lock();
         self.shared.home.store(home, Relaxed);
         heaps.of(deadline.clock()).push(deadline.nanos(), self.shared.clone());
