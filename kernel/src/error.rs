@@ -78,6 +78,7 @@ errnos! {
     EPROTO = 71, "Protocol error";
     EBADMSG = 74, "Bad message";
     EOVERFLOW = 75, "Value too large for defined data type";
+    ELIBBAD = 80, "Accessing a corrupted shared library";
     EUSERS = 87, "Too many users";
     ENOTSOCK = 88, "Socket operation on non-socket";
     EDESTADDRREQ = 89, "Destination address required";
@@ -113,6 +114,13 @@ errnos! {
     ERESTARTNOINTR = 513, "Restart always";
     ERESTARTNOHAND = 514, "Restart unless a handler runs";
     ERESTART_RESTARTBLOCK = 516, "Restart by restart_syscall unless a handler runs";
+}
+
+impl Errno {
+    /// Whether this is one of the numbers that only the signal code may see.
+    pub fn is_restart(self) -> bool {
+        self as i32 >= Self::ERESTARTSYS as i32
+    }
 }
 
 impl From<ostd::Error> for Errno {

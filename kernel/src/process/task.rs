@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! The bridge to OSTD's tasks: task data, and what is saved and loaded when a CPU switches tasks.
+//! The bridge to OSTD's tasks: the loop between kernel and program, and what is saved and loaded when a CPU switches tasks.
+//!
+//! # Protocol
+//! [`spawn`] makes a task whose body is [`run`]: enter the program, handle why it came back, see to requested [`Work`],
+//! enter again. A system call that must leave this loop (`exit(2)`, `execve(2)`) says so by [`ThreadLocal::set_flow`].
 //!
 //! # Concurrency
 //! The hooks run with IRQs disabled on the CPU that switches, `save` in the context of the task that leaves and `load` in
@@ -9,13 +13,16 @@
 use core::cell::{Cell, RefCell};
 
 use ostd::{
-    arch::cpu::context::{FpuContext, FsBase, GsBase},
+    arch::cpu::context::{FpuContext, FsBase, GsBase, UserContext},
     irq::{DisabledLocalIrqGuard, disable_local},
-    task::{Task, inject_post_schedule_handler, inject_pre_schedule_handler},
+    task::{Task, TaskOptions, inject_post_schedule_handler, inject_pre_schedule_handler},
+    user::{ReturnReason, UserMode},
 };
 
-use super::Thread;
-use crate::{prelude::*, vm::AddressSpace};
+use readiness::Waiter;
+
+use super::{Thread, Work, exit};
+use crate::{prelude::*, signal, syscall, time::ThreadParker, vm::AddressSpace};
 
 /// What OSTD keeps as every task's shared data.
 pub enum TaskData {
@@ -31,6 +38,19 @@ pub struct ThreadLocal {
     fpu: RefCell<FpuContext>,
     fs_base: Cell<FsBase>,
     gs_base: Cell<GsBase>,
+    flow: Cell<Flow>,
+    interrupted_call: Cell<Option<usize>>,
+}
+
+/// Where the thread goes after a system call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Flow {
+    /// Back to the program.
+    Continue,
+    /// To another program, in another address space.
+    Execute,
+    /// Out, with the code of `exit(2)`.
+    Exit(u8),
 }
 
 impl ThreadLocal {
@@ -41,7 +61,25 @@ impl ThreadLocal {
             fpu: RefCell::new(fpu),
             fs_base: Cell::new(FsBase::new(fs_base)),
             gs_base: Cell::new(GsBase::new(gs_base)),
+            flow: Cell::new(Flow::Continue),
+            interrupted_call: Cell::new(None),
         }
+    }
+
+    /// Remembers that the system call with this number answered one of the restart errors.
+    pub fn set_interrupted_call(&self, number: Option<usize>) {
+        self.interrupted_call.set(number);
+    }
+
+    /// The number of the system call that is to be restarted or to fail with `EINTR`; asked once.
+    pub fn take_interrupted_call(&self) -> Option<usize> {
+        self.interrupted_call.take()
+    }
+
+    /// Says where the thread goes after this system call.
+    pub fn set_flow(&self, thread: &Thread, flow: Flow) {
+        self.flow.set(flow);
+        thread.request_self(Work::FLOW);
     }
 
     /// The active address space.
@@ -135,4 +173,79 @@ fn with_current(action: impl FnOnce(&Thread, &ThreadLocal)) {
     {
         action(thread, local);
     }
+}
+
+/// Makes the task of `thread` and lets it run from `regs`. `start` runs first, on the thread's own stack.
+///
+/// # Errors
+/// `ENOMEM` if there is no memory for a kernel stack.
+pub fn spawn(
+    thread: Arc<Thread>,
+    local: ThreadLocal,
+    regs: UserContext,
+    start: impl FnOnce(&Context) + Send + 'static,
+) -> Result<()> {
+    let body = {
+        let thread = thread.clone();
+        move || run(thread, regs, start)
+    };
+    TaskOptions::new(body).data(TaskData::User(thread)).local_data(local).spawn()?;
+    Ok(())
+}
+
+/// The life of a thread.
+fn run(thread: Arc<Thread>, regs: UserContext, start: impl FnOnce(&Context)) {
+    let Some(task) = Task::current() else {
+        return;
+    };
+    let Some(local) = task.local_data().downcast_ref::<ThreadLocal>() else {
+        return;
+    };
+    let waiter = RefCell::new(Waiter::new(ThreadParker::new(thread.clone())));
+    let process = thread.process.clone();
+    let mut ctx = Context { thread, process, local, vm: local.vm(), waiter };
+    start(&ctx);
+    let mut user_mode = UserMode::new(regs);
+    let code = loop {
+        match run_program(&ctx, &mut user_mode) {
+            Flow::Exit(code) => break code,
+            Flow::Execute | Flow::Continue => ctx.vm = local.vm(),
+        }
+    };
+    exit::exit_thread(&ctx, code);
+}
+
+/// Goes between program and kernel until the program is over.
+fn run_program(ctx: &Context, user_mode: &mut UserMode) -> Flow {
+    loop {
+        if ctx.thread.has_work()
+            && let Some(flow) = see_to_work(ctx, user_mode.context_mut())
+        {
+            return flow;
+        }
+        match user_mode.execute(|| ctx.thread.has_work()) {
+            ReturnReason::UserSyscall => syscall::handle(ctx, user_mode.context_mut()),
+            ReturnReason::UserException => signal::handle_exception(ctx, user_mode.context_mut()),
+            ReturnReason::KernelEvent => {}
+        }
+    }
+}
+
+/// Sees to what was requested of the thread; an answer leaves the program.
+fn see_to_work(ctx: &Context, regs: &mut UserContext) -> Option<Flow> {
+    if ctx.thread.is_requested(Work::FLOW) {
+        ctx.thread.clear_work(Work::FLOW);
+        let flow = ctx.local.flow.replace(Flow::Continue);
+        if flow != Flow::Continue {
+            return Some(flow);
+        }
+    }
+    if ctx.thread.is_requested(Work::EXIT) {
+        return Some(Flow::Exit(0));
+    }
+    if ctx.thread.is_requested(Work::SIGNAL) {
+        signal::handle_pending(ctx, regs);
+    }
+    // A signal may have decided the end, or stopped the thread until it was told to leave.
+    ctx.thread.is_requested(Work::EXIT).then_some(Flow::Exit(0))
 }

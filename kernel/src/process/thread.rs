@@ -7,13 +7,14 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use ostd::sync::Waker;
 use spin::Once;
 
-use super::{Process, SchedState, Tid};
-use crate::{file::table::FileTable, fs::FsContext, prelude::*, signal::ThreadSignals, time::cpu_time::CpuTime};
+use super::{Process, SchedState, Tid, clone::VforkParent};
+use crate::{
+    file::table::FileTable, fs::FsContext, prelude::*, signal::ThreadSignals, time::cpu_time::CpuTime,
+};
 
 /// A thread, as shared with other threads. What only the thread itself touches is in [`super::ThreadLocal`].
 pub struct Thread {
-    /// Its number, as `gettid(2)` answers.
-    pub tid: Tid,
+    tid: AtomicU32,
     /// The process it belongs to.
     pub process: Arc<Process>,
     /// How long it had a CPU.
@@ -32,9 +33,13 @@ pub struct Thread {
     pub clear_child_tid: AtomicUsize,
     /// Head of the robust futex list (`set_robust_list(2)`), or 0.
     pub robust_list: AtomicUsize,
+    /// Signal for this thread when its parent's thread ends (`prctl(2)` `PR_SET_PDEATHSIG`); 0 for none.
+    pub parent_death_signal: AtomicU32,
+    /// The parent that sleeps until this thread executes or ends (`vfork(2)`).
+    pub vfork_parent: SpinLock<Option<VforkParent>>,
     /// [`Work`] to do before the next return to user mode.
     pub work: AtomicU32,
-    /// Wakes the thread out of [`Context::park`]; set when it first runs.
+    /// Wakes the thread out of its sleep; set when it first runs.
     pub waker: Once<Arc<Waker>>,
 }
 
@@ -44,28 +49,94 @@ bitflags::bitflags! {
     pub struct Work: u32 {
         /// A signal may be deliverable.
         const SIGNAL = 1;
-        /// The thread group exits or executes another program: die.
+        /// The process ends or executes another program: leave.
         const EXIT = 2;
+        /// The thread itself called `exit(2)` or `execve(2)`: see its [`super::Flow`].
+        const FLOW = 4;
     }
 }
 
 impl Thread {
-    /// Asks the thread to look up, and wakes it if it sleeps interruptibly or kicks its CPU if it runs.
+    /// A thread with number `tid` that has not run yet.
+    pub fn new(tid: Tid, parts: ThreadParts) -> Self {
+        Self {
+            tid: AtomicU32::new(tid),
+            process: parts.process,
+            sched: SchedState::new(parts.affinity),
+            signals: parts.signals,
+            cpu_time: CpuTime::default(),
+            files: SpinLock::new(parts.files),
+            fs: SpinLock::new(parts.fs),
+            name: SpinLock::new(parts.name),
+            clear_child_tid: AtomicUsize::new(0),
+            robust_list: AtomicUsize::new(0),
+            parent_death_signal: AtomicU32::new(0),
+            vfork_parent: SpinLock::new(None),
+            work: AtomicU32::new(0),
+            waker: Once::new(),
+        }
+    }
+
+    /// Its number, as `gettid(2)` answers.
+    pub fn tid(&self) -> Tid {
+        // Relaxed: only the thread itself changes it, while it is the only one (`execve(2)`).
+        self.tid.load(Ordering::Relaxed)
+    }
+
+    /// Takes over the number of the process, when it executes another program as the last thread left.
+    pub(super) fn become_leader(&self) {
+        self.tid.store(self.process.pid, Ordering::Relaxed);
+    }
+
+    /// Asks the thread to look up, and wakes it if it sleeps.
     pub fn request(&self, work: Work) {
         // Release pairs with the Acquire in `has_work`: who sees the bit sees the reason.
         self.work.fetch_or(work.bits(), Ordering::Release);
         self.wake();
     }
 
-    /// Ends the thread's current or next [`Context::park`].
+    /// Asks the calling thread itself: no wake-up is needed.
+    pub fn request_self(&self, work: Work) {
+        // Relaxed: read by this thread only, before it returns to user mode.
+        self.work.fetch_or(work.bits(), Ordering::Relaxed);
+    }
+
+    /// Takes back a request that has been seen to.
+    pub fn clear_work(&self, work: Work) {
+        // Acquire pairs with the Release in `request`: reasons given before are looked at after.
+        self.work.fetch_and(!work.bits(), Ordering::AcqRel);
+    }
+
+    /// Ends the thread's current or next sleep.
     pub fn wake(&self) {
         if let Some(waker) = self.waker.get() {
             waker.wake_up();
         }
     }
 
-    /// Whether anything was requested and not yet taken.
+    /// Whether anything was requested and not yet seen to.
     pub fn has_work(&self) -> bool {
         self.work.load(Ordering::Acquire) != 0
     }
+
+    /// Whether `work` was requested and not yet seen to.
+    pub fn is_requested(&self, work: Work) -> bool {
+        self.work.load(Ordering::Acquire) & work.bits() != 0
+    }
+}
+
+/// What a new thread is made of.
+pub struct ThreadParts {
+    /// The process it belongs to.
+    pub process: Arc<Process>,
+    /// Allowed CPUs, as a mask.
+    pub affinity: u64,
+    /// Mask and alternate stack.
+    pub signals: ThreadSignals,
+    /// The descriptor table.
+    pub files: Arc<FileTable>,
+    /// Working directory, root and umask.
+    pub fs: Arc<FsContext>,
+    /// The command name.
+    pub name: [u8; 16],
 }
