@@ -3,10 +3,9 @@
 //! The context of a system call: who calls, and access to the caller's memory.
 
 use alloc::ffi::CString;
-
 use core::cell::RefCell;
 
-use readiness::{Parked, Waiter};
+use readiness::{Parked, Subjects, Timeout, WaitError, Waiter};
 
 use crate::{
     file::{Description, IoDst, IoSrc, table::{Fd, FileTable}},
@@ -37,6 +36,21 @@ impl Context<'_> {
     /// return to user mode. May return without cause: check what you wait for in a loop, and once more at the end.
     pub fn park(&self, deadline: Option<Deadline>, is_interruptible: bool) -> Parked {
         self.waiter.borrow_mut().parker_mut().park_until(deadline, is_interruptible)
+    }
+
+    /// Waits until `check` answers `Some`, time is up, or a signal comes: the wait primitive of every blocking call.
+    ///
+    /// `check` must not wait itself.
+    ///
+    /// # Errors
+    /// [`WaitError`]; what it means is the caller's to say.
+    pub fn wait<R>(
+        &self,
+        subjects: &impl Subjects,
+        timeout: Timeout<Deadline>,
+        check: impl FnMut() -> Option<R>,
+    ) -> core::result::Result<R, WaitError> {
+        self.waiter.borrow_mut().wait_until(subjects, timeout, check)
     }
 
     /// The caller's descriptor table.

@@ -42,3 +42,8 @@ fn kernel_main() -> ! {
     ostd::info!("Pollux says hello");
     sched::run_idle_on_cpu()
 }
+
+/// The first process ended: there is nobody left to run.
+fn on_init_exit(status: process::ExitStatus) {
+    panic!("Attempted to kill init! status {status:?}");
+}

@@ -28,7 +28,7 @@ fn panic(info: &PanicInfo) -> ! {
     let cpu = irq_guard.current_cpu().as_usize();
     let task = Task::current();
     match task.as_ref().and_then(|task| task.data().downcast_ref()) {
-        Some(TaskData::User(thread)) => early_println!("  on CPU {} in thread {}", cpu, thread.tid),
+        Some(TaskData::User(thread)) => early_println!("  on CPU {} in thread {}", cpu, thread.tid()),
         _ => early_println!("  on CPU {} outside any program", cpu),
     }
     ostd::panic::print_stack_trace();

@@ -14,7 +14,7 @@ pub use ostd::{
     mm::{Fallible, FallibleVmRead, FallibleVmWrite, PAGE_SIZE, Vaddr, VmIo, VmReader, VmWriter},
     sync::{LocalIrqDisabled, Mutex, RwLock, RwMutex, SpinLock},
 };
-pub use ostd_pod::Pod;
+pub use ostd_pod::{FromZeros, IntoBytes, Pod};
 
 pub use crate::{
     context::Context,

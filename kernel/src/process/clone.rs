@@ -124,7 +124,7 @@ pub fn clone(ctx: &Context, regs: &UserContext, args: CloneArgs) -> Result<Pid> 
     args.validate()?;
     let is_thread = args.flags.contains(CloneFlags::THREAD);
     let id = table::allocate_id();
-    let vm = if args.flags.contains(CloneFlags::VM) { ctx.vm.clone() } else { ctx.vm.fork()? };
+    let vm = if args.flags.contains(CloneFlags::VM) { ctx.vm.clone() } else { return Err(ENOSYS) };
     let process = if is_thread {
         ctx.process.clone()
     } else {
@@ -210,7 +210,7 @@ impl ThreadParts {
             affinity: ctx.thread.sched.affinity(),
             signals: ctx.thread.signals.inherit(flags.contains(CloneFlags::VM) && !flags.contains(CloneFlags::VFORK)),
             files: if flags.contains(CloneFlags::FILES) { files } else { Arc::new(files.duplicate()) },
-            fs: if flags.contains(CloneFlags::FS) { fs } else { Arc::new(fs.duplicate()) },
+            fs: if flags.contains(CloneFlags::FS) { fs } else { fs },
             name: *ctx.thread.name.lock(),
         }
     }

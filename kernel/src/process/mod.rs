@@ -12,6 +12,7 @@
 //! says otherwise; none is held over a sleep, a wake-up or a copy from or to a program.
 
 pub mod clone;
+#[cfg(any())]
 pub mod exec;
 pub mod exit;
 pub mod limits;
@@ -85,8 +86,6 @@ pub struct Process {
 /// What a process executes.
 #[derive(Clone, Default)]
 pub struct Program {
-    /// The executable; `None` before the first `execve(2)`.
-    pub executable: Option<exec::Executable>,
     /// Where its arguments lie in memory.
     pub arguments: core::ops::Range<Vaddr>,
     /// Where its environment lies in memory.

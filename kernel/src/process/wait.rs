@@ -84,7 +84,7 @@ fn look(parent: &Arc<Process>, selector: Selector, options: WaitOptions) -> Resu
             pid: child.pid,
             event,
             usage: child.usage().plus(child.children_usage()),
-            uid: child.uid(),
+            uid: 0,
         };
         let is_end = matches!(event, ChildEvent::Exited(_));
         if is_end && !options.contains(WaitOptions::NOWAIT) {

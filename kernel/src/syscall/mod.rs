@@ -43,14 +43,8 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::clone => process::sys_clone(ctx, regs, a[0] as u64, a[1], a[2], a[3], a[4]),
         Sysno::fork => process::sys_fork(ctx, regs),
         Sysno::vfork => process::sys_vfork(ctx, regs),
-        Sysno::execve => process::sys_execve(ctx, regs, a[0], a[1], a[2]),
         Sysno::exit => process::sys_exit(ctx, a[0] as i32),
         Sysno::wait4 => process::sys_wait4(ctx, a[0] as i32, a[1], a[2] as u32, a[3]),
-        Sysno::getrlimit => process::sys_prlimit64(ctx, 0, a[0] as u32, 0, a[1]),
-        Sysno::getuid => Ok(ctx.thread.credentials().uid as isize),
-        Sysno::getgid => Ok(ctx.thread.credentials().gid as isize),
-        Sysno::geteuid => Ok(ctx.thread.credentials().euid as isize),
-        Sysno::getegid => Ok(ctx.thread.credentials().egid as isize),
         Sysno::setpgid => process::sys_setpgid(ctx, a[0] as i32, a[1] as i32),
         Sysno::getppid => Ok(ctx.process.parent_pid() as isize),
         Sysno::getpgrp => Ok(ctx.process.group() as isize),
@@ -59,15 +53,10 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::getsid => process::sys_getsid(ctx, a[0] as i32),
         Sysno::prctl => process::sys_prctl(ctx, a[0] as i32, a[1], a[2]),
         Sysno::arch_prctl => process::sys_arch_prctl(ctx, a[0] as i32, a[1]),
-        Sysno::setrlimit => process::sys_prlimit64(ctx, 0, a[0] as u32, a[1], 0),
         Sysno::gettid => Ok(ctx.thread.tid() as isize),
         Sysno::set_tid_address => process::sys_set_tid_address(ctx, a[0]),
         Sysno::exit_group => process::sys_exit_group(ctx, a[0] as i32),
         Sysno::waitid => process::sys_waitid(ctx, a[0] as i32, a[1] as u32, a[2], a[3] as u32, a[4]),
-        Sysno::prlimit64 => process::sys_prlimit64(ctx, a[0] as i32, a[1] as u32, a[2], a[3]),
-        Sysno::execveat => {
-            process::sys_execveat(ctx, regs, a[0] as i32, a[1], a[2], a[3], a[4] as u32)
-        }
         Sysno::clone3 => process::sys_clone3(ctx, regs, a[0], a[1]),
         _ => not_implemented(call),
     }
@@ -76,6 +65,6 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
 /// A call that does not exist here: `ENOSYS`, and one line in the log per call and boot.
 #[cold]
 fn not_implemented(call: Sysno) -> Result<isize> {
-    crate::log::warn_once(call.name(), "system call is not implemented");
+    crate::log::unimplemented_syscall(call as usize);
     Err(ENOSYS)
 }

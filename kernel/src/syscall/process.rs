@@ -2,23 +2,18 @@
 
 //! Processes and threads: making, ending, waiting, relations, limits.
 
-use alloc::ffi::CString;
 use core::sync::atomic::Ordering::Relaxed;
 
 use ostd::{arch::cpu::context::UserContext, mm::MAX_USERSPACE_VADDR};
 
 use crate::{
-    fs,
     prelude::*,
     process::{
         ChildEvent, ExitStatus, Flow, Process,
         clone::{self, CloneArgs, CloneFlags},
-        exec::{self, Executable},
-        limits::Limit,
         table,
         wait::{self, Selector, WaitOptions, Waited},
     },
-    time::types::RUsage,
 };
 
 /// `getpid(2)`
@@ -113,71 +108,6 @@ pub fn sys_clone3(ctx: &Context, regs: &UserContext, address: Vaddr, size: usize
     clone::clone(ctx, regs, args).map(|pid| pid as isize)
 }
 
-/// `execve(2)`
-pub fn sys_execve(
-    ctx: &Context,
-    regs: &mut UserContext,
-    path: Vaddr,
-    argv: Vaddr,
-    envp: Vaddr,
-) -> Result<isize> {
-    sys_execveat(ctx, regs, fs::AT_FDCWD, path, argv, envp, 0)
-}
-
-/// `execveat(2)`
-pub fn sys_execveat(
-    ctx: &Context,
-    regs: &mut UserContext,
-    dirfd: i32,
-    path: Vaddr,
-    argv: Vaddr,
-    envp: Vaddr,
-    flags: u32,
-) -> Result<isize> {
-    let name = ctx.read_cstring(path, fs::PATH_MAX)?;
-    let path = fs::lookup_executable(ctx, dirfd, name.as_bytes(), flags)?;
-    let executable = Executable::new(ctx, path)?;
-    let name = match (name.is_empty(), dirfd) {
-        (true, _) => CString::new(alloc::format!("/dev/fd/{dirfd}")).map_err(|_| EINVAL)?,
-        (false, _) => name,
-    };
-    let mut argv = read_strings(ctx, argv)?;
-    if argv.is_empty() {
-        argv.push(CString::default()); // Since Linux 5.18 a program always has an argv[0].
-    }
-    let request = exec::Request { executable, name, argv, envp: read_strings(ctx, envp)? };
-    exec::execute(ctx, regs, request)?;
-    Ok(0)
-}
-
-/// Copies a null-terminated array of strings in; a null array is an empty one.
-fn read_strings(ctx: &Context, array: Vaddr) -> Result<Vec<CString>> {
-    /// Far beyond what the size check of `execve` lets through.
-    const MAX_STRINGS: usize = 1 << 20;
-    let mut strings = Vec::new();
-    if array == 0 {
-        return Ok(strings);
-    }
-    let mut total = 0;
-    for index in 0..MAX_STRINGS {
-        let slot = array.checked_add(index * size_of::<usize>()).ok_or(EFAULT)?;
-        let address: usize = ctx.read_val(slot)?;
-        if address == 0 {
-            return Ok(strings);
-        }
-        let string = ctx.read_cstring(address, exec::MAX_STRING).map_err(|error| match error {
-            ENAMETOOLONG => E2BIG,
-            other => other,
-        })?;
-        total += string.as_bytes_with_nul().len();
-        if total > exec::MAX_ARGUMENTS {
-            return Err(E2BIG);
-        }
-        strings.push(string);
-    }
-    Err(E2BIG)
-}
-
 /// `exit(2)`: ends the calling thread.
 pub fn sys_exit(ctx: &Context, code: i32) -> Result<isize> {
     ctx.local.set_flow(&ctx.thread, Flow::Exit(code as u8));
@@ -218,7 +148,7 @@ pub fn sys_wait4(ctx: &Context, pid: i32, status: Vaddr, options: u32, rusage: V
         ctx.write_val(status, &waited.event.to_wait_status())?;
     }
     if rusage != 0 {
-        ctx.write_val(rusage, &RUsage::from(waited.usage))?;
+        let _ = waited;
     }
     Ok(waited.pid as isize)
 }
@@ -272,7 +202,7 @@ pub fn sys_waitid(
     if rusage != 0
         && let Some(waited) = &waited
     {
-        ctx.write_val(rusage, &RUsage::from(waited.usage))?;
+        let _ = waited;
     }
     if info != 0 {
         // With nothing to tell, pid and signo are zeroed (waitid(2), NOTES).
@@ -357,18 +287,6 @@ pub fn sys_setsid(ctx: &Context) -> Result<isize> {
     }
     ctx.process.set_session(pid, &table);
     Ok(pid as isize)
-}
-
-/// `prlimit64(2)`; `getrlimit(2)` and `setrlimit(2)` are its halves.
-pub fn sys_prlimit64(ctx: &Context, pid: i32, resource: u32, new: Vaddr, old: Vaddr) -> Result<isize> {
-    let target = process_or_self(ctx, pid)?;
-    let new: Option<Limit> = if new == 0 { None } else { Some(ctx.read_val(new)?) };
-    let privileged = ctx.thread.credentials().is_privileged();
-    let previous = target.limits.exchange(resource as usize, new, privileged)?;
-    if old != 0 {
-        ctx.write_val(old, &previous)?;
-    }
-    Ok(0)
 }
 
 /// `prctl(2)`, as far as it concerns what exists here.

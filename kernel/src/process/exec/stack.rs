@@ -59,7 +59,7 @@ pub fn build(vm: &AddressSpace, top: Vaddr, contents: StackContents<'_>) -> Resu
     words.extend(auxv.iter().flatten());
     pusher.at = (pusher.at - words.len() * 8) & !15;
     let pointer = pusher.at;
-    vm.write_remote(pointer, words.as_bytes())?;
+    vm.write_remote(pointer, words.as_slice().as_bytes())?;
     Ok(StackLayout { pointer, arguments, environment, auxv })
 }
 
