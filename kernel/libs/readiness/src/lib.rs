@@ -23,10 +23,11 @@
 //! # Lock order
 //!
 //! ```text
-//! Topology                  sleeps   while epolls are nested into each other
-//!   Epoll::interest         sleeps   epoll_ctl on one epoll
-//!     Epoll::turn           sleeps   one harvest at a time; of an outer epoll before that of an inner one
-//!       (the file's locks, Tracked::state)
+//! Epoll::turn               sleeps   one harvest at a time; of an outer epoll before that of an inner one
+//!   (the file's locks, Tracked::state)
+//!   Topology                sleeps   while epolls are nested into each other
+//!     Epoll::interest       sleeps   epoll_ctl on one epoll
+//!       Nest::links         sleeps   the edges of one epoll
 //!       Epoll::ready        spins, IRQs off; leaf
 //!       Observers::lists    spins, IRQs off; leaf
 //! ```
@@ -38,6 +39,7 @@
 
 extern crate alloc;
 
+pub mod epoll;
 mod io_events;
 mod observers;
 mod pollee;

@@ -158,6 +158,25 @@ impl List {
         self.head
     }
 
+    /// The last node, or [`NIL`].
+    pub(crate) fn tail(&self) -> u32 {
+        self.tail
+    }
+
+    /// Moves all nodes of `other` to the end of this list, in their order.
+    pub(crate) fn append<T: Default>(&mut self, slab: &mut Slab<T>, other: &mut List) {
+        match (self.tail, other.head) {
+            (_, NIL) => return,
+            (NIL, _) => *self = *other,
+            (tail, head) => {
+                slab.node_mut(tail).next = head;
+                slab.node_mut(head).prev = tail;
+                self.tail = other.tail;
+            }
+        }
+        *other = List::new();
+    }
+
     /// The node after `index`, or [`NIL`].
     pub(crate) fn next<T: Default>(slab: &Slab<T>, index: u32) -> u32 {
         slab.node(index).next

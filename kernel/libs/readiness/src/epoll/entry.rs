@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! One file in the interest set of an epoll, and the state machine of its reports.
+//!
+//! # Role
+//!
+//! An [`Entry`] is the observer that an epoll leaves at a file. What never changes is in the `Entry`; what changes
+//! (events, data, [`State`]) is in the [`Item`] of the [ready list](super::ready), under that list's lock.
+//!
+//! # Protocol
+//!
+//! ```text
+//!            event, or found ready by ADD or MOD
+//!   ┌────► Idle ───────────────────────────► Queued ◄───────────────┐
+//!   │       ▲ MOD                              │ harvest takes it    │ level-triggered and reported,
+//!   │       │                                  ▼                     │ or told again meanwhile,
+//!   │   Disarmed ◄───────────────────────  Reporting ────────────────┘ or its copying faulted (to the front)
+//!   │             ONESHOT, reported            │
+//!   └──────────────────────────────────────────┘ not ready, or edge-triggered and reported
+//! ```
+//!
+//! # Invariants
+//!
+//! - **E1** An edge that comes while the entry is Reporting is kept in `again`, and queues it when the report ends.
+//! - **E2** ONESHOT is reported once per arming: `Disarmed` ignores events, only MOD leaves it; and a MOD that comes while Reporting
+//!   (`rearmed`) is not undone by the end of that report.
+//! - **E3** A late `on_ready`, after the entry was removed, finds another entry or none at its index, and does nothing.
+
+use super::{Core, EpollEvent, READY, Target, flags};
+use crate::{
+    Claim, IoEvents, Observer, Pollee, Registration,
+    sync::{Arc, AtomicU64, Ordering, Weak},
+};
+
+/// A file in the interest set of an epoll.
+pub(super) struct Entry<T: Target> {
+    pub(super) core: Arc<Core<T>>,
+    /// The file description. Its address stays taken for as long as this lives, so it is an identity (FEATURES row 65).
+    pub(super) file: Weak<T>,
+    pub(super) fd: i32,
+    /// The item in the ready list.
+    pub(super) index: u32,
+    /// The packed [`Registration`] at the pollee of `file`. Written once, under the lock of the interest set, before the
+    /// entry is found there; read under that lock: `Relaxed` is enough.
+    registration: AtomicU64,
+}
+
+impl<T: Target> Entry<T> {
+    pub(super) fn new(core: Arc<Core<T>>, file: Weak<T>, fd: i32, index: u32) -> Self {
+        Self { core, file, fd, index, registration: AtomicU64::new(0) }
+    }
+
+    pub(super) fn set_registration(&self, registration: Registration) {
+        self.registration.store(registration.into_raw(), Ordering::Relaxed);
+    }
+
+    /// The registration. Each call gives out the same handle; the second one to deregister finds nothing.
+    pub(super) fn registration(&self) -> Registration {
+        Registration::from_raw(self.registration.load(Ordering::Relaxed))
+    }
+
+    /// The identity of the file description.
+    pub(super) fn description(&self) -> usize {
+        self.file.as_ptr().addr()
+    }
+
+    pub(super) fn is_for(&self, fd: i32, description: usize) -> bool {
+        self.fd == fd && self.description() == description
+    }
+
+    /// Queues the entry if it waits for events, and tells those who wait for the epoll.
+    pub(super) fn queue(&self) -> Claim {
+        let is_armed = self.core.with_ready(|ready| ready.queue(self));
+        // The list's lock is gone: the waiters and outer epolls of this epoll are told without it.
+        if is_armed { self.core.pollee.notify(READY) } else { Claim::NotTaken }
+    }
+}
+
+impl<T: Target> Observer for Entry<T> {
+    fn on_ready(&self, _events: IoEvents) -> Claim {
+        self.queue()
+    }
+
+    fn on_close(&self, pollee: &Pollee, description: usize) {
+        if self.description() == description {
+            self.core.forget(self, pollee);
+        }
+    }
+
+    fn as_any(&self) -> Option<&dyn core::any::Any> {
+        Some(self)
+    }
+}
+
+/// The changing part of an entry; 24 bytes, and 8 for the links.
+pub(super) struct Item<T: Target> {
+    /// `None` while the item is vacant.
+    pub(super) entry: Option<Arc<Entry<T>>>,
+    pub(super) data: u64,
+    /// As given to `epoll_ctl`: event bits and flags, unknown ones included.
+    pub(super) events: u32,
+    pub(super) state: State,
+}
+
+impl<T: Target> Default for Item<T> {
+    fn default() -> Self {
+        Self { entry: None, data: 0, events: 0, state: State::Idle }
+    }
+}
+
+/// Where an entry stands between an event and its report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nothing to report as far as is known.
+    Idle,
+    /// Linked in the ready list.
+    Queued,
+    /// Taken out by a harvest that asks the file and copies the event.
+    Reporting {
+        /// An event came meanwhile.
+        again: bool,
+        /// A MOD came meanwhile.
+        rearmed: bool,
+    },
+    /// ONESHOT was reported. Nothing happens until MOD.
+    Disarmed,
+}
+
+/// What came of asking the file and copying the event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Report {
+    /// The file has nothing to report.
+    NotReady,
+    /// The event was copied out.
+    Copied,
+    /// The event could not be copied out.
+    Faulted,
+}
+
+/// Where an entry goes when its report is over.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nowhere.
+    Rest(State),
+    /// To the front of the ready list, as if it had never been taken.
+    Front,
+    /// To the back of the ready list, silently.
+    Back,
+}
+
+impl State {
+    /// An event. Returns the new state, and whether the entry must be linked; `None` if the event is to be ignored.
+    pub(super) fn on_event(self) -> Option<(State, bool)> {
+        match self {
+            State::Idle => Some((State::Queued, true)),
+            State::Queued => Some((State::Queued, false)),
+            State::Reporting { rearmed, .. } => Some((State::Reporting { again: true, rearmed }, false)),
+            State::Disarmed => None,
+        }
+    }
+
+    /// A MOD.
+    pub(super) fn on_modify(self) -> State {
+        match self {
+            State::Idle | State::Disarmed => State::Idle,
+            State::Queued => State::Queued,
+            State::Reporting { again, .. } => State::Reporting { again, rearmed: true },
+        }
+    }
+
+    /// The end of a report that was made for `events`. `None` if the entry is not being reported.
+    pub(super) fn on_reported(self, events: u32, report: Report) -> Option<Next> {
+        let State::Reporting { again, rearmed } = self else { return None };
+        let rest = if again { Next::Back } else { Next::Rest(State::Idle) };
+        Some(match report {
+            Report::Faulted => Next::Front,
+            Report::NotReady => rest,
+            // MOD has asked the file itself, and set `again` if it was ready.
+            Report::Copied if rearmed => rest,
+            Report::Copied if events & flags::ONESHOT != 0 => Next::Rest(State::Disarmed),
+            Report::Copied if events & flags::EDGE != 0 => rest,
+            Report::Copied => Next::Back,
+        })
+    }
+}
+
+impl EpollEvent {
+    /// The events to ask and register for.
+    pub(super) fn mask(self) -> IoEvents {
+        mask_of(self.events)
+    }
+}
+
+/// The event bits among `events`, and those that are always reported.
+pub(super) fn mask_of(events: u32) -> IoEvents {
+    IoEvents::from_bits_truncate(events) | IoEvents::ALWAYS
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! The bits of `epoll_event.events` that are not events.
+
+/// Edge-triggered (`EPOLLET`).
+pub const EDGE: u32 = 1 << 31;
+/// Disarm after one report (`EPOLLONESHOT`).
+pub const ONESHOT: u32 = 1 << 30;
+/// Keep the system awake (`EPOLLWAKEUP`). Accepted, without effect.
+pub const WAKEUP: u32 = 1 << 29;
+/// Wake one epoll instead of all (`EPOLLEXCLUSIVE`).
+pub const EXCLUSIVE: u32 = 1 << 28;
+
+/// What may stand beside [`EXCLUSIVE`]; anything else is `EINVAL` (`epoll_ctl(2)`).
+pub const ALLOWED_WITH_EXCLUSIVE: u32 = {
+    use crate::IoEvents;
+    EDGE | WAKEUP | EXCLUSIVE | IoEvents::IN.bits() | IoEvents::OUT.bits() | IoEvents::ALWAYS.bits()
+};

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! A small kernel around the crate: descriptions of counters and epolls, a buffer for events, a parker.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::sync::Arc;
+#[cfg(not(any(loom, shuttle)))]
+use std::sync::{Condvar, Mutex};
+
+#[cfg(loom)]
+use loom::sync::{Condvar, Mutex};
+use readiness::{
+    IoEvents, Parked, Parker, Pollable, Pollee, Readiness, Tracked, Unpark,
+    epoll::{Epoll, EpollEvent, Sink, Target, Topology, WatchQuota},
+};
+#[cfg(shuttle)]
+use shuttle::sync::{Condvar, Mutex};
+
+/// Readable when not zero, writable below its capacity.
+pub struct Counter {
+    pub value: u64,
+    pub capacity: u64,
+}
+
+impl Readiness for Counter {
+    fn readiness(&self, _side: usize) -> IoEvents {
+        let mut events = IoEvents::empty();
+        events.set(IoEvents::IN, self.value > 0);
+        events.set(IoEvents::OUT, self.value < self.capacity);
+        events
+    }
+}
+
+/// A file description.
+pub enum File {
+    Counter(Tracked<Counter>),
+    Epoll(Epoll<File>),
+}
+
+impl File {
+    /// A counter that is never writable, so that only `IN` matters.
+    pub fn counter() -> Arc<File> {
+        Self::counter_up_to(0)
+    }
+
+    pub fn counter_up_to(capacity: u64) -> Arc<File> {
+        Arc::new(File::Counter(Tracked::new(Counter { value: 0, capacity })))
+    }
+
+    pub fn epoll(topology: &'static Topology) -> Arc<File> {
+        Arc::new(File::Epoll(new_epoll(topology)))
+    }
+
+    fn tracked(&self) -> &Tracked<Counter> {
+        let File::Counter(counter) = self else { panic!("not a counter") };
+        counter
+    }
+
+    pub fn as_ep(&self) -> &Epoll<File> {
+        let File::Epoll(epoll) = self else { panic!("not an epoll") };
+        epoll
+    }
+
+    /// Adds one: an edge, readable before or not.
+    pub fn post(&self) {
+        self.tracked().update(|counter| {
+            counter.value += 1;
+            counter.notify(0, IoEvents::IN);
+        });
+    }
+
+    /// Takes one, if there is one.
+    pub fn take(&self) -> Option<()> {
+        self.tracked().update(|counter| {
+            if counter.value == 0 {
+                return None;
+            }
+            counter.value -= 1;
+            counter.notify(0, IoEvents::OUT);
+            Some(())
+        })
+    }
+
+    /// Takes all there are.
+    pub fn drain(&self) -> u64 {
+        self.tracked().update(|counter| {
+            let value = counter.value;
+            if value > 0 {
+                counter.value = 0;
+                counter.notify(0, IoEvents::OUT);
+            }
+            value
+        })
+    }
+}
+
+impl Pollable for File {
+    fn pollee(&self) -> &Pollee {
+        match self {
+            File::Counter(counter) => counter.pollee(0),
+            File::Epoll(epoll) => epoll.pollee(),
+        }
+    }
+
+    fn readiness(&self) -> IoEvents {
+        match self {
+            File::Counter(counter) => counter.readiness(0),
+            File::Epoll(epoll) => epoll.readiness(),
+        }
+    }
+
+    fn poll(&self) -> IoEvents {
+        match self {
+            File::Counter(counter) => counter.poll(0),
+            File::Epoll(epoll) => epoll.poll(),
+        }
+    }
+}
+
+impl Target for File {
+    fn as_epoll(&self) -> Option<&Epoll<File>> {
+        match self {
+            File::Counter(_) => None,
+            File::Epoll(epoll) => Some(epoll),
+        }
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        self.pollee().close(self.id());
+    }
+}
+
+pub fn new_topology() -> &'static Topology {
+    Box::leak(Box::new(Topology::new()))
+}
+
+pub fn new_epoll(topology: &'static Topology) -> Epoll<File> {
+    Epoll::new(topology, Arc::new(WatchQuota::new(1000)))
+}
+
+pub fn level(data: u64) -> EpollEvent {
+    EpollEvent { events: IoEvents::IN.bits(), data }
+}
+
+pub fn with_flags(flags: u32, data: u64) -> EpollEvent {
+    EpollEvent { events: IoEvents::IN.bits() | flags, data }
+}
+
+/// User memory with room for so many events before it faults.
+#[derive(Default)]
+pub struct Buffer {
+    pub events: Vec<EpollEvent>,
+    pub faults_after: Option<usize>,
+}
+
+impl Buffer {
+    pub fn faulting_after(count: usize) -> Self {
+        Self { events: Vec::new(), faults_after: Some(count) }
+    }
+
+    pub fn data(&self) -> Vec<u64> {
+        self.events.iter().map(|event| event.data).collect()
+    }
+}
+
+impl Sink for Buffer {
+    fn put(&mut self, events: &[EpollEvent]) -> usize {
+        let room = self.faults_after.map_or(usize::MAX, |limit| limit - self.events.len());
+        let copied = room.min(events.len());
+        self.events.extend_from_slice(&events[..copied]);
+        copied
+    }
+}
+
+/// The data of up to `max` events, without waiting.
+pub fn harvest(epoll: &Epoll<File>, max: usize) -> Vec<u64> {
+    let mut buffer = Buffer::default();
+    let count = epoll.harvest(max, &mut buffer).expect("the buffer does not fault");
+    assert_eq!(count, buffer.events.len());
+    buffer.data()
+}
+
+/// Sleeps on a condition variable. What ends a `park` besides `unpark` is injected with [`Bell::interrupt`].
+pub struct TestParker(Arc<Bell>);
+
+#[derive(Default)]
+pub struct Bell {
+    state: Mutex<BellState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct BellState {
+    unparked: bool,
+    ending: Option<Parked>,
+}
+
+impl TestParker {
+    pub fn new() -> Self {
+        Self(Arc::new(Bell { state: Mutex::new(BellState::default()), changed: Condvar::new() }))
+    }
+
+    /// What others use to end this parker's sleep by timeout or signal.
+    pub fn bell(&self) -> BellHandle {
+        BellHandle(self.0.clone())
+    }
+}
+
+#[derive(Clone)]
+pub struct BellHandle(Arc<Bell>);
+
+impl BellHandle {
+    /// Ends the present or next `park` with `ending`.
+    pub fn end(&self, ending: Parked) {
+        self.0.state.lock().unwrap().ending = Some(ending);
+        self.0.changed.notify_one();
+    }
+}
+
+impl Unpark for BellHandle {
+    fn unpark(&self) {
+        self.0.state.lock().unwrap().unparked = true;
+        self.0.changed.notify_one();
+    }
+}
+
+impl Parker for TestParker {
+    type Deadline = ();
+    type Unparker = BellHandle;
+
+    fn unparker(&self) -> BellHandle {
+        self.bell()
+    }
+
+    fn park(&mut self, _deadline: Option<()>) -> Parked {
+        let mut state = self.0.state.lock().unwrap();
+        loop {
+            if std::mem::take(&mut state.unparked) {
+                return Parked::Woken;
+            }
+            if let Some(ending) = state.ending.take() {
+                return ending;
+            }
+            state = self.0.changed.wait(state).unwrap();
+        }
+    }
+}
