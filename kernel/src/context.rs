@@ -10,7 +10,8 @@ use readiness::{Parked, Subjects, Timeout, WaitError, Waiter};
 use crate::{
     file::{Description, IoDst, IoSrc, table::{Fd, FileTable}},
     prelude::*,
-    process::{Process, Thread, ThreadLocal},
+    fs::FsContext,
+    process::{Process, Thread, ThreadLocal, credentials::Credentials},
     time::{Deadline, ThreadParker},
     vm::AddressSpace,
 };
@@ -64,6 +65,16 @@ impl Context<'_> {
     /// `EBADF` if there is none.
     pub fn file(&self, fd: Fd) -> Result<Arc<Description>> {
         self.thread.files.lock().get(fd)
+    }
+
+    /// The caller's root, working directory and umask.
+    pub fn fs(&self) -> Arc<FsContext> {
+        self.thread.fs.lock().clone()
+    }
+
+    /// Who the caller is.
+    pub fn credentials(&self) -> Arc<Credentials> {
+        self.thread.credentials.lock().clone()
     }
 
     /// A reader of `len` bytes of the caller's memory.

@@ -15,11 +15,15 @@ pub mod table;
 
 use core::{
     any::Any,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 pub use self::io::{IoDst, IoSrc};
-use crate::{prelude::*, vm::PageCache};
+use crate::{
+    fs::{Path, nameless_path},
+    prelude::*,
+    vm::PageCache,
+};
 
 bitflags::bitflags! {
     /// The file status flags that `fcntl(2)` `F_GETFL` returns, access mode excluded. Values of x86-64.
@@ -87,6 +91,10 @@ pub struct Description<F: ?Sized = dyn File> {
     status: AtomicU32,
     /// Bytes from the start; used by seekable files only.
     position: Mutex<u64>,
+    /// The name it was opened by; `None` for files that never had one.
+    path: Option<Path>,
+    /// Whether a lock of `flock(2)` or of the open-file-description kind was ever taken. Relaxed: only its owner sets it.
+    has_locks: AtomicBool,
     file: F,
 }
 
@@ -95,12 +103,23 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 impl<F: File> Description<F> {
     /// Wraps `file`; the result coerces to `Arc<Description>`.
     pub fn new(file: F, access: AccessMode, status: StatusFlags) -> Arc<Self> {
+        Self::build(file, access, status, None)
+    }
+
+    /// Wraps a file that was opened by name.
+    pub fn opened(file: F, access: AccessMode, status: StatusFlags, path: Path) -> Arc<Self> {
+        Self::build(file, access, status, Some(path))
+    }
+
+    fn build(file: F, access: AccessMode, status: StatusFlags, path: Option<Path>) -> Arc<Self> {
         Arc::new(Self {
             // Relaxed: only uniqueness matters.
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             access,
             status: AtomicU32::new(status.bits()),
             position: Mutex::new(0),
+            path,
+            has_locks: AtomicBool::new(false),
             file,
         })
     }
@@ -144,6 +163,24 @@ impl Description {
     /// The file as its concrete kind, if it is of that kind.
     pub fn downcast<F: File>(&self) -> Option<&F> {
         (&self.file as &dyn Any).downcast_ref()
+    }
+
+    /// The file's name. Files without one get a path that displays as [`File::name`].
+    pub fn path(&self) -> Path {
+        match &self.path {
+            Some(path) => path.clone(),
+            None => nameless_path(self.file.inode().clone(), &self.file.name()),
+        }
+    }
+
+    /// The inode behind the file.
+    pub fn inode(&self) -> &Arc<dyn crate::fs::Inode> {
+        self.file.inode()
+    }
+
+    /// Whether it was opened with `O_PATH`.
+    pub fn is_path(&self) -> bool {
+        self.status().contains(StatusFlags::PATH)
     }
 
     /// `read(2)`: at the position for a seekable file.
@@ -236,6 +273,11 @@ pub trait File: Any + Send + Sync {
     fn mmap(&self, shared: bool, write: bool) -> Result<Mappable> {
         let _ = (shared, write);
         Err(ENODEV)
+    }
+
+    /// How `/proc/PID/fd` shows a file that has no path: `pipe:[7]`, `anon_inode:[eventfd]`.
+    fn name(&self) -> Vec<u8> {
+        alloc::format!("anon_inode:[{}]", self.inode().number()).into_bytes()
     }
 
     /// Lines of `/proc/PID/fdinfo/N` behind `pos`, `flags` and `ino`.

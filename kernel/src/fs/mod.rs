@@ -1,9 +1,44 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! Files by name.
+//!
+//! # Role
+//! - [`inode`]: what a file system implements per file.
+//! - [`dentry`], [`mount`], [`path`]: names, cached and joined to one tree; [`walk`] resolves them for a caller.
+//! - [`open`]: from a path to an open file description.
+//! - [`tmpfs`] is the file system of ordinary files; [`initramfs`] fills the first one at boot.
+//! - [`anon`]: inodes without names. [`device`] finds what serves a device node.
+//!
+//! # Concurrency
+//! Lock order: `dentry::RENAME`, then directories' `children` (see [`dentry`]), then a file system's own locks, then the
+//! namespace, then `Dentry::place` and the attributes of inodes, which are leaves.
 
-/// An inode.
-pub trait Inode: core::any::Any + Send + Sync {}
+pub mod anon;
+pub mod clock;
+pub mod context;
+pub mod dentry;
+pub mod device;
+pub mod dir;
+pub mod fifo;
+pub mod inode;
+pub mod metadata;
+pub mod mount;
+pub mod open;
+pub mod path;
+pub mod regular;
+pub mod seals;
+pub mod walk;
 
-/// Working directory, root and umask of a thread.
-pub struct FsContext {}
+pub use self::{
+    anon::{AnonInode, AnonKind, nameless_path},
+    context::FsContext,
+    dentry::Dentry,
+    device::Device,
+    inode::{Attachment, DirEntry, FallocateMode, Inode, Link, NewInode, NewKind, RenameMode},
+    metadata::{Attributes, DeviceNumber, InodeBase, InodeKind, Metadata, StatFs, Timestamp},
+    mount::{FileSystem, FileSystemType, Mount, MountFlags, SuperBlock, namespace, new_anonymous_device},
+    open::{HowToOpen, OpenFlags, OpenRequest, check_executable, lookup_path},
+    path::{NAME_MAX, PATH_MAX, Path},
+    seals::{SealFlags, Seals},
+    walk::{Start, Walk, WalkFlags},
+};

@@ -210,7 +210,8 @@ impl ThreadParts {
             affinity: ctx.thread.sched.affinity(),
             signals: ctx.thread.signals.inherit(flags.contains(CloneFlags::VM) && !flags.contains(CloneFlags::VFORK)),
             files: if flags.contains(CloneFlags::FILES) { files } else { Arc::new(files.duplicate()) },
-            fs: if flags.contains(CloneFlags::FS) { fs } else { fs },
+            fs: if flags.contains(CloneFlags::FS) { fs } else { Arc::new(fs.duplicate()) },
+            credentials: ctx.credentials(),
             name: *ctx.thread.name.lock(),
         }
     }

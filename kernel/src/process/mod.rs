@@ -12,6 +12,7 @@
 //! says otherwise; none is held over a sleep, a wake-up or a copy from or to a program.
 
 pub mod clone;
+pub mod credentials;
 #[cfg(any())]
 pub mod exec;
 pub mod exit;

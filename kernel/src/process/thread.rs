@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use ostd::sync::Waker;
 use spin::Once;
 
-use super::{Process, SchedState, Tid, clone::VforkParent};
+use super::{Process, SchedState, Tid, clone::VforkParent, credentials::Credentials};
 use crate::{
     file::table::FileTable, fs::FsContext, prelude::*, signal::ThreadSignals, time::cpu_time::CpuTime,
 };
@@ -27,6 +27,8 @@ pub struct Thread {
     pub files: SpinLock<Arc<FileTable>>,
     /// Working directory, root and umask; shared under `CLONE_FS`.
     pub fs: SpinLock<Arc<FsContext>>,
+    /// User, groups and capabilities.
+    pub credentials: SpinLock<Arc<Credentials>>,
     /// Up to 15 bytes, as `prctl(2)` `PR_SET_NAME` sets it; zero padded.
     pub name: SpinLock<[u8; 16]>,
     /// Address that is cleared and futex-woken at exit (`set_tid_address(2)`), or 0.
@@ -67,6 +69,7 @@ impl Thread {
             cpu_time: CpuTime::default(),
             files: SpinLock::new(parts.files),
             fs: SpinLock::new(parts.fs),
+            credentials: SpinLock::new(parts.credentials),
             name: SpinLock::new(parts.name),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
@@ -137,6 +140,8 @@ pub struct ThreadParts {
     pub files: Arc<FileTable>,
     /// Working directory, root and umask.
     pub fs: Arc<FsContext>,
+    /// User, groups and capabilities.
+    pub credentials: Arc<Credentials>,
     /// The command name.
     pub name: [u8; 16],
 }
