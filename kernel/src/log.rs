@@ -21,6 +21,9 @@ use ostd::{
     log::{Level, LevelFilter, Log, Record},
 };
 
+use readiness::{IoEvents, Pollee};
+use spin::Once;
+
 use crate::prelude::*;
 
 /// Bytes of the ring; a power of two.
@@ -82,9 +85,10 @@ pub fn unimplemented_syscall(number: usize) {
     }
 }
 
-/// Adds a line that a program wrote to `/dev/kmsg`, and prints it if it is urgent enough.
+/// Adds a line that a program wrote to `/dev/kmsg`, and prints it if it is urgent enough. Above the three bits of the level
+/// is the facility.
 pub fn write_user(level: u8, text: &str) {
-    emit(level & 7, format_args!("{text}"));
+    emit(level, format_args!("{text}"));
 }
 
 impl Log for Logger {
@@ -98,7 +102,9 @@ fn emit(level: u8, args: fmt::Arguments<'_>) {
     let _ = text.write_fmt(args);
     let nanos = uptime_nanos();
     RING.lock().push(level, nanos, text.as_bytes());
-    if level < CONSOLE_LEVEL.load(Relaxed) {
+    // Whoever waits for records is woken after the lock is gone; with nobody waiting this is one locked instruction.
+    pollee().notify(IoEvents::READABLE);
+    if level & 7 < CONSOLE_LEVEL.load(Relaxed) {
         let micros = nanos / 1000;
         early_print!("[{:5}.{:06}] {}\n", micros / 1_000_000, micros % 1_000_000, text.as_str());
     }
@@ -184,6 +190,12 @@ impl Entry {
         }
         line
     }
+}
+
+/// Is notified of every new record. Readers are at different places, so they must not use its cache.
+pub fn pollee() -> &'static Pollee {
+    static POLLEE: Once<Pollee> = Once::new();
+    POLLEE.call_once(Pollee::new)
 }
 
 /// The oldest record numbered `sequence` or above.

@@ -6,8 +6,6 @@
 //! Opening `/dev/ptmx` makes a [`Tty`] and returns its [`PtyMaster`]. What is written to the master is typed on the terminal;
 //! what programs write to the terminal, and echo, is read from the master. `/dev/pts` shows the terminals ([`terminals`]).
 
-use core::sync::atomic::{AtomicU32, Ordering};
-
 use readiness::{InTurn, IoEvents, Pollable, Pollee, Timeout};
 
 use super::{Line, MASTER, TERMINAL, Tty, ioctl};
@@ -30,8 +28,6 @@ const CHUNK: usize = 2048;
 
 /// Existing pseudo terminals by number.
 static TERMINALS: SpinLock<BTreeMap<u32, Arc<Tty>>> = SpinLock::new(BTreeMap::new());
-/// The owner that new terminals have is the opener's; `devpts` asks for it here.
-static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 /// The part of a line's state that only a pseudo terminal has.
 #[derive(Debug, Default)]
@@ -91,11 +87,6 @@ pub fn terminals() -> Vec<(u32, Arc<Tty>)> {
     TERMINALS.lock().iter().map(|(index, tty)| (*index, tty.clone())).collect()
 }
 
-/// A number that changes whenever a terminal comes or goes.
-pub fn generation() -> u32 {
-    GENERATION.load(Ordering::Relaxed)
-}
-
 /// The master side of a pseudo terminal.
 pub struct PtyMaster {
     index: u32,
@@ -117,7 +108,6 @@ impl PtyMaster {
         });
         terminals.insert(index, tty.clone());
         drop(terminals);
-        GENERATION.fetch_add(1, Ordering::Relaxed);
         Ok(Self { index, tty, inode })
     }
 
@@ -159,7 +149,6 @@ impl PtyMaster {
 impl Drop for PtyMaster {
     fn drop(&mut self) {
         TERMINALS.lock().remove(&self.index);
-        GENERATION.fetch_add(1, Ordering::Relaxed);
         self.tty.line.update(|line| line.pty.has_master = false);
         self.tty.hang_up();
     }
