@@ -18,6 +18,8 @@ use core::{
     sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
+use readiness::Pollable;
+
 pub use self::io::{IoDst, IoSrc};
 use crate::{
     fs::{Path, nameless_path},
@@ -187,15 +189,15 @@ impl Description {
     ///
     /// # Errors
     /// `EBADF` if not open for reading; what the file says.
-    pub fn read(&self, dst: &mut IoDst<'_>) -> Result<usize> {
+    pub fn read(&self, ctx: &Context, dst: &mut IoDst<'_>) -> Result<usize> {
         if !self.access.contains(AccessMode::READ) {
             return Err(EBADF);
         }
         if !self.file.is_seekable() {
-            return self.file.read(dst, 0, self.status());
+            return self.file.read(ctx, dst, 0, self.status());
         }
         let mut position = self.position.lock();
-        let count = self.file.read(dst, *position, self.status())?;
+        let count = self.file.read(ctx, dst, *position, self.status())?;
         *position += count as u64;
         Ok(count)
     }
@@ -204,15 +206,15 @@ impl Description {
     ///
     /// # Errors
     /// `EBADF` if not open for writing; what the file says.
-    pub fn write(&self, src: &mut IoSrc<'_>) -> Result<usize> {
+    pub fn write(&self, ctx: &Context, src: &mut IoSrc<'_>) -> Result<usize> {
         if !self.access.contains(AccessMode::WRITE) {
             return Err(EBADF);
         }
         if !self.file.is_seekable() {
-            return self.file.write(src, 0, self.status()).map(|written| written.count);
+            return self.file.write(ctx, src, 0, self.status()).map(|written| written.count);
         }
         let mut position = self.position.lock();
-        let written = self.file.write(src, *position, self.status())?;
+        let written = self.file.write(ctx, src, *position, self.status())?;
         *position = written.end;
         Ok(written.count)
     }
@@ -247,14 +249,14 @@ impl Written {
 /// The defaults are those of Linux for a `struct file_operations` with the member absent.
 pub trait File: Any + Send + Sync {
     /// Reads into `dst`, from `offset` if seekable. 0 is the end of the file. Blocks unless `NONBLOCK` is in `status`.
-    fn read(&self, dst: &mut IoDst<'_>, offset: u64, status: StatusFlags) -> Result<usize> {
-        let _ = (dst, offset, status);
+    fn read(&self, ctx: &Context, dst: &mut IoDst<'_>, offset: u64, status: StatusFlags) -> Result<usize> {
+        let _ = (ctx, dst, offset, status);
         Err(EINVAL)
     }
 
     /// Writes from `src`, at `offset` if seekable. Blocks unless `NONBLOCK` is in `status`.
-    fn write(&self, src: &mut IoSrc<'_>, offset: u64, status: StatusFlags) -> Result<Written> {
-        let _ = (src, offset, status);
+    fn write(&self, ctx: &Context, src: &mut IoSrc<'_>, offset: u64, status: StatusFlags) -> Result<Written> {
+        let _ = (ctx, src, offset, status);
         Err(EINVAL)
     }
 
@@ -265,6 +267,11 @@ pub trait File: Any + Send + Sync {
 
     /// The inode behind the file: metadata, `/proc/self/fd` links, mappings, directories.
     fn inode(&self) -> &Arc<dyn crate::fs::Inode>;
+
+    /// Its readiness; `None` for files that are always ready, which `epoll_ctl(2)` refuses with `EPERM`.
+    fn pollable(&self) -> Option<&dyn Pollable> {
+        None
+    }
 
     /// What `mmap(2)` of it maps; `write` is whether a shared mapping may write.
     ///

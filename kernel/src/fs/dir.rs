@@ -43,7 +43,7 @@ impl DirFile {
 }
 
 impl File for DirFile {
-    fn read(&self, _dst: &mut IoDst<'_>, _offset: u64, _status: StatusFlags) -> Result<usize> {
+    fn read(&self, _ctx: &Context, _dst: &mut IoDst<'_>, _offset: u64, _status: StatusFlags) -> Result<usize> {
         Err(EISDIR)
     }
 

@@ -21,7 +21,7 @@ impl RegularFile {
 }
 
 impl File for RegularFile {
-    fn read(&self, dst: &mut IoDst<'_>, offset: u64, status: StatusFlags) -> Result<usize> {
+    fn read(&self, _ctx: &Context, dst: &mut IoDst<'_>, offset: u64, status: StatusFlags) -> Result<usize> {
         let count = self.inode.read_at(offset, dst)?;
         if !status.contains(StatusFlags::NOATIME) {
             self.inode.base().touch_accessed();
@@ -29,7 +29,7 @@ impl File for RegularFile {
         Ok(count)
     }
 
-    fn write(&self, src: &mut IoSrc<'_>, offset: u64, status: StatusFlags) -> Result<Written> {
+    fn write(&self, _ctx: &Context, src: &mut IoSrc<'_>, offset: u64, status: StatusFlags) -> Result<Written> {
         self.inode.write_at(offset, src, status.contains(StatusFlags::APPEND))
     }
 
