@@ -18,7 +18,7 @@ use core::{
     sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
-use readiness::Pollable;
+use readiness::{IoEvents, Pollable};
 
 pub use self::io::{IoDst, IoSrc};
 use crate::{
@@ -85,8 +85,11 @@ impl AccessMode {
     }
 }
 
+/// What `poll(2)` finds of a file that cannot be waited for (Linux's `DEFAULT_POLLMASK`).
+pub const ALWAYS_READY: IoEvents = IoEvents::READABLE.union(IoEvents::WRITABLE);
+
 /// An open file description: the file and what all its descriptors share.
-pub struct Description<F: ?Sized = dyn File> {
+pub struct Description<F: File + ?Sized = dyn File> {
     /// Unique over the life of the kernel; the second half of epoll's key.
     id: u64,
     access: AccessMode,
@@ -127,7 +130,7 @@ impl<F: File> Description<F> {
     }
 }
 
-impl<F: ?Sized> Description<F> {
+impl<F: File + ?Sized> Description<F> {
     /// The number that tells this description from every other there ever was.
     pub fn id(&self) -> u64 {
         self.id
@@ -161,7 +164,23 @@ impl<F: ?Sized> Description<F> {
     }
 }
 
+impl<F: File + ?Sized> Drop for Description<F> {
+    /// The last close: entries of epolls leave at once (`epoll(7)`, question 6).
+    fn drop(&mut self) {
+        if let Some(pollable) = self.file.pollable() {
+            // As `Target::id` has it: the address does not depend on how much is known of the file's type.
+            pollable.pollee().close(core::ptr::from_ref(self).addr());
+        }
+    }
+}
+
 impl Description {
+    /// What is ready now.
+    #[inline]
+    pub fn poll(&self) -> IoEvents {
+        self.file.poll()
+    }
+
     /// The file as its concrete kind, if it is of that kind.
     pub fn downcast<F: File>(&self) -> Option<&F> {
         (&self.file as &dyn Any).downcast_ref()
@@ -260,6 +279,17 @@ pub trait File: Any + Send + Sync {
         Err(EINVAL)
     }
 
+    /// The file as something that can be waited for. `None`: it never blocks, `poll(2)` finds it readable and writable, and
+    /// `epoll_ctl(2)` answers `EPERM`.
+    fn pollable(&self) -> Option<&dyn Pollable> {
+        None
+    }
+
+    /// What is ready now: [`Pollable::poll`] behind one virtual call. Not to be implemented.
+    fn poll(&self) -> IoEvents {
+        self.pollable().map_or(ALWAYS_READY, |pollable| pollable.poll())
+    }
+
     /// Whether offsets mean anything: `lseek`, `pread` and `pwrite` answer `ESPIPE` otherwise.
     fn is_seekable(&self) -> bool {
         false
@@ -267,11 +297,6 @@ pub trait File: Any + Send + Sync {
 
     /// The inode behind the file: metadata, `/proc/self/fd` links, mappings, directories.
     fn inode(&self) -> &Arc<dyn crate::fs::Inode>;
-
-    /// Its readiness; `None` for files that are always ready, which `epoll_ctl(2)` refuses with `EPERM`.
-    fn pollable(&self) -> Option<&dyn Pollable> {
-        None
-    }
 
     /// What `mmap(2)` of it maps; `write` is whether a shared mapping may write.
     ///
