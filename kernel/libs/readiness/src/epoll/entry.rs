@@ -186,13 +186,18 @@ impl State {
 }
 
 impl EpollEvent {
+    /// `ERR` and `HUP` are waited for in any case.
+    pub(super) fn with_always(self) -> Self {
+        Self { events: self.events | IoEvents::ALWAYS.bits(), ..self }
+    }
+
     /// The events to ask and register for.
     pub(super) fn mask(self) -> IoEvents {
         mask_of(self.events)
     }
 }
 
-/// The event bits among `events`, and those that are always reported.
+/// The event bits among `events`.
 pub(super) fn mask_of(events: u32) -> IoEvents {
-    IoEvents::from_bits_truncate(events) | IoEvents::ALWAYS
+    IoEvents::from_bits_truncate(events)
 }

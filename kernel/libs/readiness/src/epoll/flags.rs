@@ -16,3 +16,6 @@ pub const ALLOWED_WITH_EXCLUSIVE: u32 = {
     use crate::IoEvents;
     EDGE | WAKEUP | EXCLUSIVE | IoEvents::IN.bits() | IoEvents::OUT.bits() | IoEvents::ALWAYS.bits()
 };
+
+/// What is left of `events` when [`ONESHOT`] has disarmed an entry, as `/proc/self/fdinfo` shows it.
+pub(super) const KEPT_WHEN_DISARMED: u32 = EDGE | ONESHOT | WAKEUP | EXCLUSIVE;

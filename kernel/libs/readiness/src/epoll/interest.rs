@@ -57,6 +57,6 @@ impl<T: Target> Interest<T> {
 /// Folds the 128-bit product of the key and an odd constant: the table uses both ends of the result.
 fn hash(fd: i32, description: usize) -> u64 {
     let key = description as u64 ^ (u64::from(fd.cast_unsigned()) << 40);
-    let product = u128::from(key) * 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
+    let product = u128::from(key) * 0x9E37_79B9_7F4A_7C15;
     (product as u64) ^ (product >> 64) as u64
 }

@@ -249,6 +249,7 @@ impl<T: Target> Epoll<T> {
     /// See [`AddError`], in the order in which Linux looks for them.
     pub fn add(&self, fd: i32, file: &Arc<T>, event: EpollEvent) -> Result<(), AddError> {
         let core = &self.0;
+        let event = event.with_always();
         let inner = file.as_epoll().map(|epoll| &epoll.0);
         check_exclusive(event, inner.is_some())?;
         if inner.is_some_and(|inner| Arc::ptr_eq(inner, core)) {
@@ -306,6 +307,7 @@ impl<T: Target> Epoll<T> {
         if event.events & flags::EXCLUSIVE != 0 {
             return Err(ModifyError::Exclusive);
         }
+        let event = event.with_always();
         let interest = core.interest.lock();
         let entry = interest.find(fd, file.id()).cloned().ok_or(ModifyError::NoEntry)?;
         let old = core.with_ready(|ready| ready.event_of(&entry)).ok_or(ModifyError::NoEntry)?;

@@ -15,7 +15,7 @@
 //! a time uses `scanning` (`Core::turn`).
 
 use super::{
-    EpollEvent, Target,
+    EpollEvent, Target, flags,
     entry::{Entry, Item, Next, Report, State},
 };
 use crate::{
@@ -139,6 +139,9 @@ impl<T: Target> ReadyList<T> {
         match next {
             Next::Rest(state) => {
                 item.state = state;
+                if state == State::Disarmed {
+                    item.events &= flags::KEPT_WHEN_DISARMED;
+                }
                 self.pending -= 1;
             }
             Next::Back => {

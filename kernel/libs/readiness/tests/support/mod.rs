@@ -70,6 +70,14 @@ impl File {
         });
     }
 
+    /// Adds several in one event.
+    pub fn post_many(&self, count: u64) {
+        self.tracked().update(|counter| {
+            counter.value += count;
+            counter.notify(0, IoEvents::IN);
+        });
+    }
+
     /// Takes one, if there is one.
     pub fn take(&self) -> Option<()> {
         self.tracked().update(|counter| {
@@ -184,10 +192,12 @@ pub fn harvest(epoll: &Epoll<File>, max: usize) -> Vec<u64> {
 }
 
 /// Sleeps on a condition variable. What ends a `park` besides `unpark` is injected with [`Bell::interrupt`].
-pub struct TestParker(Arc<Bell>);
+pub struct TestParker {
+    bell: Arc<Bell>,
+    times_woken: u32,
+}
 
-#[derive(Default)]
-pub struct Bell {
+struct Bell {
     state: Mutex<BellState>,
     changed: Condvar,
 }
@@ -200,12 +210,18 @@ struct BellState {
 
 impl TestParker {
     pub fn new() -> Self {
-        Self(Arc::new(Bell { state: Mutex::new(BellState::default()), changed: Condvar::new() }))
+        let bell = Bell { state: Mutex::new(BellState::default()), changed: Condvar::new() };
+        Self { bell: Arc::new(bell), times_woken: 0 }
+    }
+
+    /// How often `park` returned because of `unpark`.
+    pub fn times_woken(&self) -> u32 {
+        self.times_woken
     }
 
     /// What others use to end this parker's sleep by timeout or signal.
     pub fn bell(&self) -> BellHandle {
-        BellHandle(self.0.clone())
+        BellHandle(self.bell.clone())
     }
 }
 
@@ -236,15 +252,16 @@ impl Parker for TestParker {
     }
 
     fn park(&mut self, _deadline: Option<()>) -> Parked {
-        let mut state = self.0.state.lock().unwrap();
+        let mut state = self.bell.state.lock().unwrap();
         loop {
             if std::mem::take(&mut state.unparked) {
+                self.times_woken += 1;
                 return Parked::Woken;
             }
             if let Some(ending) = state.ending.take() {
                 return ending;
             }
-            state = self.0.changed.wait(state).unwrap();
+            state = self.bell.changed.wait(state).unwrap();
         }
     }
 }

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Models of waiting: R1 to R3. A waiter that misses its event sleeps for ever, which loom reports as a deadlock.
+
+#![cfg(loom)]
+
+mod support;
+
+use std::sync::Arc;
+
+use loom::thread;
+use readiness::{InTurn, IoEvents, Parked, Pollable, Pollee, Timeout, Together, WaitError, Waiter};
+use support::{File, TestParker};
+
+fn model(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(body);
+}
+
+/// A thread that waits in turn to take one from `file`; and how often it was woken.
+fn spawn_taker(
+    file: &Arc<File>,
+    parker: TestParker,
+    timeout: Timeout<()>,
+) -> thread::JoinHandle<(Result<(), WaitError>, u32)> {
+    let file = file.clone();
+    thread::spawn(move || {
+        let mut waiter = Waiter::new(parker);
+        let result = waiter.wait_until(&InTurn(&*file, IoEvents::IN), timeout, || file.take());
+        (result, waiter.parker().times_woken())
+    })
+}
+
+#[test]
+fn r1_an_event_wakes_a_waiter() {
+    model(4, || {
+        let file = File::counter();
+        let taker = spawn_taker(&file, TestParker::new(), Timeout::Never);
+        file.post();
+        assert_eq!(taker.join().unwrap().0, Ok(()));
+    });
+}
+
+#[test]
+fn r1_an_event_on_one_of_two_files_wakes_a_poller() {
+    model(3, || {
+        let files = [File::counter(), File::counter()];
+        let poller = {
+            let files = files.clone();
+            thread::spawn(move || {
+                let subjects = Together(|register: &mut dyn FnMut(&Pollee, IoEvents)| {
+                    files.iter().for_each(|file| register(file.pollee(), IoEvents::IN));
+                });
+                let mut waiter = Waiter::new(TestParker::new());
+                let scan = || files.iter().any(|file| !file.poll().is_empty()).then_some(());
+                waiter.wait_until(&subjects, Timeout::Never, scan)
+            })
+        };
+        files[1].post();
+        assert_eq!(poller.join().unwrap(), Ok(()));
+    });
+}
+
+#[test]
+fn r1_an_event_beats_a_timeout_and_a_signal() {
+    for ending in [Parked::TimedOut, Parked::Interrupted] {
+        model(3, move || {
+            let file = File::counter();
+            let parker = TestParker::new();
+            let bell = parker.bell();
+            let taker = spawn_taker(&file, parker, Timeout::At(()));
+            file.post();
+            bell.end(ending);
+            assert_eq!(taker.join().unwrap().0, Ok(()));
+        });
+    }
+}
+
+#[test]
+fn r2_one_event_wakes_one_waiter() {
+    model(2, || {
+        let file = File::counter();
+        let parkers = [TestParker::new(), TestParker::new()];
+        let bells = [parkers[0].bell(), parkers[1].bell()];
+        let takers = parkers.map(|parker| spawn_taker(&file, parker, Timeout::At(())));
+        file.post();
+        bells.iter().for_each(|bell| bell.end(Parked::TimedOut));
+        let results = takers.map(|taker| taker.join().unwrap());
+        let taken = results.iter().filter(|(result, _)| result.is_ok()).count();
+        let woken: u32 = results.iter().map(|(_, woken)| woken).sum();
+        assert_eq!(taken, 1);
+        assert!(woken <= 1);
+    });
+}
+
+#[test]
+fn r2_n_events_wake_n_waiters() {
+    model(2, || {
+        let file = File::counter();
+        let takers = [(); 2].map(|()| spawn_taker(&file, TestParker::new(), Timeout::Never));
+        let poster = {
+            let file = file.clone();
+            thread::spawn(move || file.post())
+        };
+        file.post();
+        poster.join().unwrap();
+        takers.into_iter().for_each(|taker| assert_eq!(taker.join().unwrap().0, Ok(())));
+    });
+}
+
+/// One waiter may end for another reason while it is woken; the other must not sleep through an event that is there.
+fn a_wake_is_passed_on(ending: Parked) {
+    model(2, move || {
+        let file = File::counter();
+        let parker = TestParker::new();
+        let bell = parker.bell();
+        let fickle = spawn_taker(&file, parker, Timeout::At(()));
+        let faithful = spawn_taker(&file, TestParker::new(), Timeout::Never);
+        let ender = thread::spawn(move || bell.end(ending));
+        file.post();
+        if fickle.join().unwrap().0 == Ok(()) {
+            file.post();
+        }
+        assert_eq!(faithful.join().unwrap().0, Ok(()));
+        ender.join().unwrap();
+    });
+}
+
+#[test]
+fn r3_a_waiter_that_times_out_passes_its_wake_on() {
+    a_wake_is_passed_on(Parked::TimedOut);
+}
+
+#[test]
+fn r3_a_waiter_that_is_interrupted_passes_its_wake_on() {
+    a_wake_is_passed_on(Parked::Interrupted);
+}
+
+#[test]
+fn r3_a_wake_for_more_than_was_taken_is_passed_on() {
+    // One event brings two units; each waiter takes one.
+    model(2, || {
+        let file = File::counter();
+        let takers = [(); 2].map(|()| spawn_taker(&file, TestParker::new(), Timeout::Never));
+        file.post_many(2);
+        takers.into_iter().for_each(|taker| assert_eq!(taker.join().unwrap().0, Ok(())));
+    });
+}
