@@ -37,6 +37,14 @@ impl<'a> IoSrc<'a> {
         self.current.remain() + self.rest.iter().map(VmReader::remain).sum::<usize>()
     }
 
+    /// Drops all but the first `len` bytes.
+    pub fn limit(&mut self, len: usize) {
+        let mut left = len.saturating_sub(self.current.limit(len).remain());
+        for segment in self.rest.iter_mut().rev() {
+            left = left.saturating_sub(segment.limit(left).remain());
+        }
+    }
+
     /// Fills `dst` as far as both last.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ pub mod dentry;
 pub mod device;
 pub mod dir;
 pub mod fifo;
+pub mod initramfs;
 pub mod inode;
 pub mod metadata;
 pub mod mount;
@@ -27,6 +28,7 @@ pub mod open;
 pub mod path;
 pub mod regular;
 pub mod seals;
+pub mod tmpfs;
 pub mod walk;
 
 pub use self::{
@@ -42,3 +44,13 @@ pub use self::{
     seals::{SealFlags, Seals},
     walk::{Start, Walk, WalkFlags},
 };
+
+/// Makes the file systems known, and the root from the boot image `image`. Call once, before the first process.
+///
+/// # Errors
+/// What is wrong with the image; the root holds what came before.
+pub fn init(image: Option<&'static [u8]>) -> core::result::Result<(), initramfs::ImageError> {
+    mount::register_type(&tmpfs::Flavour::Ramfs);
+    mount::register_type(&tmpfs::Flavour::Tmpfs);
+    initramfs::init(image)
+}
