@@ -4,7 +4,7 @@
 
 use super::Inode;
 use crate::{
-    file::{File, IoDst, IoSrc, StatusFlags, Written},
+    file::{File, IoDst, IoSrc, Mappable, StatusFlags, Written},
     prelude::*,
 };
 
@@ -35,6 +35,16 @@ impl File for RegularFile {
 
     fn is_seekable(&self) -> bool {
         true
+    }
+
+    fn mmap(&self, shared: bool, write: bool) -> Result<Mappable> {
+        if shared
+            && write
+            && let Some(seals) = self.inode.seals()
+        {
+            seals.check_write()?;
+        }
+        self.inode.page_cache().cloned().map(Mappable::Pages).ok_or(ENODEV)
     }
 
     fn inode(&self) -> &Arc<dyn Inode> {
