@@ -1,0 +1,588 @@
+// SPDX-License-Identifier: MPL-2.0
+//
+// Processes and threads: fork, vfork, clone, clone3, exit, the waits, groups and sessions, identifiers.
+#include "harness.h"
+
+#include <linux/futex.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+
+TEST(body_fork_copies_memory) {
+    static int number = 1;
+    int *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(shared != MAP_FAILED);
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        number = 2;
+        *shared = 3;
+        _exit(0);
+    }
+    join_child(child);
+    CHECK_EQ(number, 1);
+    CHECK_EQ(*shared, 3);
+}
+
+TEST(body_fork_identifiers) {
+    pid_t parent = getpid(), child = (pid_t)OK(fork());
+    if (child == 0) {
+        CHECK_EQ(getppid(), parent);
+        CHECK_NE(getpid(), parent);
+        CHECK_EQ(gettid_(), getpid());
+        _exit(0);
+    }
+    CHECK_GT(child, 0);
+    join_child(child);
+}
+
+TEST(body_fork_shares_descriptions_and_copies_descriptors) {
+    int fd = (int)OK(open(temp_path("file"), O_RDWR | O_CREAT, 0600));
+    OK(write(fd, "0123456789", 10));
+    OK(lseek(fd, 2, SEEK_SET));
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        OK(lseek(fd, 7, SEEK_SET));
+        OK(close(fd));
+        _exit(0);
+    }
+    join_child(child);
+    CHECK_EQ(OK(lseek(fd, 0, SEEK_CUR)), 7);
+}
+
+TEST(body_vfork_holds_the_parent) {
+    // The child shares memory until it ends.
+    volatile int seen = 0;
+    pid_t child = vfork();
+    if (child == 0) {
+        seen = 1;
+        _exit(6);
+    }
+    CHECK_GT(child, 0);
+    CHECK_EQ(seen, 1);
+    CHECK_EQ(wait_status(child), 6 << 8);
+}
+
+TEST(body_exit_statuses) {
+    static const int codes[] = {0, 1, 42, 255, 256, -1};
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        pid_t child = (pid_t)OK(fork());
+        if (child == 0)
+            _exit(codes[i]);
+        CHECK_EQ(wait_status(child), (codes[i] & 255) << 8);
+    }
+}
+
+TEST(body_waitpid_of_what) {
+    int status;
+    FAILS(waitpid(-1, &status, 0), ECHILD);
+    FAILS(waitpid(getpid(), &status, 0), ECHILD);
+    FAILS(waitpid(-1, &status, 0x10000), EINVAL);
+    pid_t a = (pid_t)OK(fork());
+    if (a == 0)
+        _exit(1);
+    pid_t b = (pid_t)OK(fork());
+    if (b == 0) {
+        OK(setpgid(0, 0));
+        _exit(2);
+    }
+    FAILS(waitpid(getppid(), &status, 0), ECHILD);
+    CHECK_EQ(OK(waitpid(b, &status, 0)), b);
+    CHECK_EQ(WEXITSTATUS(status), 2);
+    CHECK_EQ(OK(waitpid(0, &status, 0)), a); // of this group
+    FAILS(waitpid(a, &status, 0), ECHILD);
+}
+
+TEST(body_wait_with_wnohang) {
+    struct pipe_ends p = make_pipe(0);
+    int status = 77;
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        take_byte(p.r);
+        _exit(0);
+    }
+    CHECK_EQ(OK(waitpid(child, &status, WNOHANG)), 0);
+    CHECK_EQ(status, 77);
+    put_byte(p.w);
+    join_child(child);
+    FAILS(waitpid(child, &status, WNOHANG), ECHILD);
+    FAILS(syscall(SYS_wait4, -1, BAD_POINTER, WNOHANG, NULL), ECHILD);
+}
+
+TEST(body_wait4_usage) {
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        int64_t start = now_ns();
+        while (now_ns() - start < 30 * MS)
+            ;
+        _exit(0);
+    }
+    struct rusage usage;
+    memset(&usage, 0xff, sizeof usage);
+    int status;
+    CHECK_EQ(OK(wait4(child, &status, 0, &usage)), child);
+    CHECK_GE(usage.ru_utime.tv_sec, 0);
+    CHECK_GT(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec + usage.ru_utime.tv_sec + usage.ru_stime.tv_sec, 0);
+}
+
+static siginfo_t wait_info(idtype_t type, id_t id, int options) {
+    siginfo_t info;
+    memset(&info, 0, sizeof info);
+    OK(waitid(type, id, &info, options));
+    return info;
+}
+
+TEST(body_waitid) {
+    struct pipe_ends p = make_pipe(0);
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        raise(SIGSTOP);
+        take_byte(p.r);
+        _exit(3);
+    }
+    siginfo_t i = wait_info(P_PID, (id_t)child, WSTOPPED);
+    CHECK_EQ(i.si_signo, SIGCHLD);
+    CHECK_EQ(i.si_code, CLD_STOPPED);
+    CHECK_EQ(i.si_status, SIGSTOP);
+    CHECK_EQ(i.si_pid, child);
+    OK(kill(child, SIGCONT));
+    i = wait_info(P_PID, (id_t)child, WCONTINUED);
+    CHECK_EQ(i.si_code, CLD_CONTINUED);
+    CHECK_EQ(i.si_status, SIGCONT);
+    put_byte(p.w);
+    // WNOWAIT leaves the child to be waited for again.
+    i = wait_info(P_ALL, 0, WEXITED | WNOWAIT);
+    CHECK_EQ(i.si_code, CLD_EXITED);
+    CHECK_EQ(i.si_status, 3);
+    i = wait_info(P_PGID, (id_t)getpgrp(), WEXITED);
+    CHECK_EQ(i.si_pid, child);
+    CHECK_EQ(i.si_uid, getuid());
+    FAILS(waitid(P_ALL, 0, &i, WEXITED), ECHILD);
+    FAILS(waitid(P_ALL, 0, &i, WNOHANG), EINVAL);
+    FAILS(waitid((idtype_t)77, 0, &i, WEXITED), EINVAL);
+}
+
+TEST(body_waitid_of_a_killed_child_and_of_nothing_yet) {
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0)
+        for (;;)
+            pause();
+    siginfo_t i;
+    memset(&i, 0x55, sizeof i);
+    OK(waitid(P_PID, (id_t)child, &i, WEXITED | WNOHANG));
+    CHECK_EQ(i.si_pid, 0);
+    CHECK_EQ(i.si_signo, 0);
+    OK(kill(child, SIGKILL));
+    i = wait_info(P_PID, (id_t)child, WEXITED);
+    CHECK_EQ(i.si_code, CLD_KILLED);
+    CHECK_EQ(i.si_status, SIGKILL);
+}
+
+TEST(body_any_thread_waits_for_the_children_of_all) {
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        sleep_ms(10);
+        _exit(0);
+    }
+    pthread_t waiter = thread_run((void *(*)(void *))(void (*)(void))join_child, (void *)(intptr_t)child);
+    thread_join(waiter);
+}
+
+static siginfo_t child_info;
+static volatile int child_signals;
+static void on_child(int signal, siginfo_t *i, void *context) {
+    (void)signal;
+    (void)context;
+    child_info = *i;
+    child_signals++;
+}
+
+static void handle_child(int flags) {
+    struct sigaction action = {.sa_sigaction = on_child, .sa_flags = flags | SA_SIGINFO};
+    OK(sigaction(SIGCHLD, &action, NULL));
+}
+
+static void await_child_signals(int count) {
+    while (child_signals < count)
+        sleep_ms(1);
+}
+
+TEST(body_sigchld) {
+    handle_child(SA_RESTART);
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0)
+        _exit(9);
+    await_child_signals(1);
+    CHECK_EQ(child_info.si_code, CLD_EXITED);
+    CHECK_EQ(child_info.si_pid, child);
+    CHECK_EQ(child_info.si_status, 9);
+    CHECK_EQ(child_info.si_uid, getuid());
+    wait_status(child);
+    child = (pid_t)OK(fork());
+    if (child == 0) {
+        raise(SIGSTOP);
+        for (;;)
+            pause();
+    }
+    await_child_signals(2);
+    CHECK_EQ(child_info.si_code, CLD_STOPPED);
+    CHECK_EQ(child_info.si_status, SIGSTOP);
+    OK(kill(child, SIGCONT));
+    await_child_signals(3);
+    CHECK_EQ(child_info.si_code, CLD_CONTINUED);
+    OK(kill(child, SIGTERM));
+    await_child_signals(4);
+    CHECK_EQ(child_info.si_code, CLD_KILLED);
+    CHECK_EQ(child_info.si_status, SIGTERM);
+    wait_status(child);
+}
+
+TEST(body_sigchld_nocldstop) {
+    handle_child(SA_NOCLDSTOP | SA_RESTART);
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        raise(SIGSTOP);
+        _exit(0);
+    }
+    int status;
+    CHECK_EQ(OK(waitpid(child, &status, WUNTRACED)), child);
+    CHECK_EQ(child_signals, 0);
+    OK(kill(child, SIGCONT));
+    wait_status(child);
+    await_child_signals(1);
+    CHECK_EQ(child_info.si_code, CLD_EXITED);
+}
+
+static void check_no_zombies(void) {
+    int status;
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        sleep_ms(10);
+        _exit(0);
+    }
+    FAILS(waitpid(child, &status, 0), ECHILD); // only after its end
+    FAILS(kill(child, 0), ESRCH);
+}
+
+TEST(body_no_zombies_when_sigchld_is_ignored) {
+    CHECK(signal(SIGCHLD, SIG_IGN) != SIG_ERR);
+    check_no_zombies();
+}
+
+TEST(body_no_zombies_with_nocldwait) {
+    handle_child(SA_NOCLDWAIT);
+    check_no_zombies();
+}
+
+TEST(body_a_zombie_is_there_until_it_is_waited_for) {
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0)
+        _exit(0);
+    wait_info(P_PID, (id_t)child, WEXITED | WNOWAIT);
+    OK(kill(child, 0));
+    wait_status(child);
+    FAILS(kill(child, 0), ESRCH);
+}
+
+TEST(body_an_orphan_gets_another_parent) {
+    struct pipe_ends p = make_pipe(0), q = make_pipe(0);
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        pid_t own = getpid();
+        if (fork() == 0) {
+            take_byte(q.r);
+            put(p.w, getppid() != own);
+            _exit(0);
+        }
+        _exit(0);
+    }
+    join_child(child);
+    put_byte(q.w);
+    CHECK_EQ(take(p.r), 1);
+}
+
+TEST(body_a_subreaper_gets_the_orphans) {
+    OK(prctl(PR_SET_CHILD_SUBREAPER, 1));
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        if (fork() == 0)
+            _exit(33);
+        _exit(0);
+    }
+    join_child(child);
+    int status;
+    CHECK_GT(OK(waitpid(-1, &status, 0)), 0);
+    CHECK_EQ(WEXITSTATUS(status), 33);
+}
+
+// ---- threads ----
+
+static void *exit_the_group(void *arg) {
+    (void)arg;
+    syscall(SYS_exit_group, 17);
+    return NULL;
+}
+
+TEST(body_exit_group_ends_all_threads) {
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        struct pipe_ends p = make_pipe(0);
+        thread_run(exit_the_group, NULL);
+        take_byte(p.r); // for ever
+    }
+    CHECK_EQ(wait_status(child), 17 << 8);
+}
+
+static void *sleep_then_exit(void *arg) {
+    (void)arg;
+    sleep_ms(15);
+    _exit(18);
+}
+
+TEST(body_the_first_thread_may_leave_before_the_others) {
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        thread_run(sleep_then_exit, NULL);
+        syscall(SYS_exit, 3);
+    }
+    int status;
+    sleep_ms(5);
+    CHECK_EQ(OK(waitpid(child, &status, WNOHANG)), 0);
+    CHECK_EQ(wait_status(child), 18 << 8);
+}
+
+TEST(body_a_deadly_signal_ends_all_threads) {
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        struct pipe_ends p = make_pipe(0);
+        thread_run((void *(*)(void *))(void (*)(void))take_byte, (void *)(intptr_t)p.r);
+        take_byte(p.r);
+    }
+    await_asleep(child, child);
+    OK(kill(child, SIGTERM));
+    int status = wait_status(child);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+}
+
+static __thread int own = 5;
+static void *use_own(void *arg) {
+    CHECK_EQ(own, 5);
+    own = (int)(intptr_t)arg;
+    sched_yield();
+    CHECK_EQ(own, (intptr_t)arg);
+    return (void *)(intptr_t)gettid_();
+}
+
+TEST(body_threads_have_their_own_storage_and_ids) {
+    own = 5;
+    pthread_t threads[8];
+    for (intptr_t i = 0; i < 8; i++)
+        threads[i] = thread_run(use_own, (void *)(i + 100));
+    for (int i = 0; i < 8; i++)
+        CHECK_NE((intptr_t)thread_join(threads[i]), gettid_());
+    CHECK_EQ(own, 5);
+}
+
+TEST(body_many_threads_come_and_go) {
+    for (int round = 0; round < 60; round++)
+        thread_join(thread_run(use_own, (void *)(intptr_t)round));
+}
+
+static _Atomic int ticks;
+static _Atomic bool stop_ticking;
+static void *tick(void *arg) {
+    while (!stop_ticking) {
+        ticks++;
+        sleep_ms(1);
+    }
+    return arg;
+}
+
+TEST(body_fork_copies_only_the_calling_thread) {
+    pthread_t other = thread_run(tick, NULL);
+    while (ticks == 0)
+        sleep_ms(1);
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        int before = ticks;
+        settle();
+        CHECK_EQ(ticks, before);
+        _exit(0);
+    }
+    join_child(child);
+    stop_ticking = true;
+    thread_join(other);
+}
+
+static int in_the_clone(void *arg) {
+    *(int *)arg = getpid() == gettid_();
+    return 21;
+}
+
+TEST(body_clone_with_a_shared_memory) {
+    char *stack = malloc(65536);
+    int seen = -1;
+    int pid = (int)OK(clone(in_the_clone, stack + 65536, CLONE_VM | SIGCHLD, &seen));
+    CHECK_EQ(wait_status(pid), 21 << 8);
+    CHECK_EQ(seen, 1);
+}
+
+TEST(body_clone3) {
+    pid_t parent_tid = 0, child_tid = 0;
+    struct clone_args args = {.flags = CLONE_PARENT_SETTID | CLONE_CHILD_SETTID,
+                              .exit_signal = SIGCHLD,
+                              .parent_tid = (uintptr_t)&parent_tid,
+                              .child_tid = (uintptr_t)&child_tid};
+    long pid = syscall(SYS_clone3, &args, sizeof args);
+    if (pid == 0)
+        _exit(child_tid == getpid() ? 22 : 23);
+    CHECK_GT(pid, 0);
+    CHECK_EQ(parent_tid, pid);
+    CHECK_EQ(child_tid, 0); // set in the child's copy
+    CHECK_EQ(wait_status((pid_t)pid), 22 << 8);
+}
+
+TEST(body_clone3_errors) {
+    struct clone_args args = {.exit_signal = SIGCHLD};
+    FAILS(syscall(SYS_clone3, &args, 8), EINVAL);
+    FAILS(syscall(SYS_clone3, BAD_POINTER, sizeof args), EFAULT);
+    args.flags = CLONE_THREAD;
+    FAILS(syscall(SYS_clone3, &args, sizeof args), EINVAL);
+    args.flags = CLONE_SIGHAND;
+    FAILS(syscall(SYS_clone3, &args, sizeof args), EINVAL);
+    args = (struct clone_args){.exit_signal = 999};
+    FAILS(syscall(SYS_clone3, &args, sizeof args), EINVAL);
+    args = (struct clone_args){.exit_signal = SIGCHLD, .stack_size = 4096};
+    FAILS(syscall(SYS_clone3, &args, sizeof args), EINVAL);
+    // A longer structure is fine while what is beyond is zero.
+    struct {
+        struct clone_args args;
+        uint64_t more;
+    } longer = {.args = {.flags = CLONE_THREAD}, .more = 0};
+    FAILS(syscall(SYS_clone3, &longer, sizeof longer), EINVAL);
+    longer.more = 1;
+    longer.args.flags = 0;
+    FAILS(syscall(SYS_clone3, &longer, sizeof longer), E2BIG);
+}
+
+TEST(body_clone_files_shares_descriptors) {
+    char *stack = malloc(65536);
+    int fd = make_eventfd(0, 0);
+    int pid = (int)OK(clone((int (*)(void *))(void (*)(void))close, stack + 65536, CLONE_VM | CLONE_FILES | SIGCHLD,
+                            (void *)(intptr_t)fd));
+    CHECK_EQ(wait_status(pid), 0);
+    FAILS(fcntl(fd, F_GETFD), EBADF);
+}
+
+TEST(body_set_tid_address_is_cleared_and_woken) {
+    // As pthread_join relies on it: the word becomes 0 and a futex waiter wakes.
+    pid_t *word = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(word != MAP_FAILED);
+    char *stack = malloc(65536);
+    int seen;
+    *word = 1;
+    long tid = clone(in_the_clone, stack + 65536,
+                     CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+                         CLONE_CHILD_CLEARTID | CLONE_PARENT_SETTID,
+                     &seen, word, NULL, word);
+    CHECK_GT(tid, 0);
+    for (pid_t now; (now = __atomic_load_n(word, __ATOMIC_SEQ_CST)) != 0;)
+        syscall(SYS_futex, word, FUTEX_WAIT, now, NULL, NULL, 0);
+}
+
+// ---- groups, sessions, limits, names ----
+
+TEST(body_groups_and_sessions) {
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        pid_t own = getpid();
+        CHECK_EQ(getpgid(0), getppid());
+        CHECK_EQ(OK(setsid()), own);
+        CHECK_EQ(getsid(0), own);
+        CHECK_EQ(getpgrp(), own);
+        FAILS(setsid(), EPERM);
+        FAILS(setpgid(0, 0), EPERM); // a session leader
+        _exit(0);
+    }
+    join_child(child);
+    CHECK_EQ(getpgrp(), getpid());
+    FAILS(setpgid(0, -1), EINVAL);
+    FAILS(setpgid(0x3ffffff, 0), ESRCH);
+    FAILS(getpgid(0x3ffffff), ESRCH);
+    FAILS(getsid(0x3ffffff), ESRCH);
+    FAILS(setpgid(0, getppid() + 100000), EPERM);
+}
+
+TEST(body_rlimits) {
+    struct rlimit limit = {0, 0}, old;
+    OK(getrlimit(RLIMIT_NOFILE, &old));
+    CHECK_GE(old.rlim_cur, 1024);
+    limit = (struct rlimit){20, old.rlim_max};
+    OK(setrlimit(RLIMIT_NOFILE, &limit));
+    int fd;
+    while ((fd = dup(1)) >= 0)
+        CHECK_LT(fd, 20);
+    CHECK_EQ(errno, EMFILE);
+    FAILS(fcntl(1, F_DUPFD, 20), EINVAL);
+    FAILS(dup2(1, 20), EBADF);
+    FAILS(pipe((int[2]){0, 0}), EMFILE);
+    OK(getrlimit(RLIMIT_STACK, &limit));
+    CHECK_GE(limit.rlim_cur, 1 << 20);
+    FAILS(setrlimit(RLIMIT_NOFILE, &(struct rlimit){30, 20}), EINVAL);
+    FAILS(getrlimit((enum __rlimit_resource)99, &limit), EINVAL);
+    OK(prlimit(getpid(), RLIMIT_NOFILE, NULL, &limit));
+    CHECK_EQ(limit.rlim_cur, 20);
+}
+
+TEST(body_uname_and_names) {
+    struct utsname names;
+    OK(uname(&names));
+    CHECK(strcmp(names.sysname, "Linux") == 0);
+    CHECK(strcmp(names.machine, "x86_64") == 0);
+    CHECK(names.release[0] && names.version[0] && names.nodename[0]);
+    FAILS(syscall(SYS_uname, BAD_POINTER), EFAULT);
+    char name[16];
+    OK(prctl(PR_SET_NAME, "a-name-that-is-too-long"));
+    OK(prctl(PR_GET_NAME, name));
+    CHECK(strcmp(name, "a-name-that-is-") == 0);
+}
+
+TEST(body_unknown_system_calls) {
+    FAILS(syscall(999), ENOSYS);
+    FAILS(syscall(-5), ENOSYS);
+    FAILS(syscall(1l << 32, -1, NULL, 0), EBADF); // the number has 32 bits: this is read
+}
+
+TEST(body_sched_calls) {
+    OK(sched_yield());
+    cpu_set_t set;
+    CHECK_GT(OK(syscall(SYS_sched_getaffinity, 0, sizeof set, &set)), 0);
+    CHECK_GE(sysconf(_SC_NPROCESSORS_ONLN), 1);
+    unsigned cpu = 999, node = 999;
+    OK(syscall(SYS_getcpu, &cpu, &node, NULL));
+    CHECK(CPU_ISSET(cpu, &set));
+}
+
+TEST(body_umask_and_ids) {
+    mode_t before = umask(022);
+    CHECK_EQ(umask(before), 022);
+    CHECK_EQ(getuid(), geteuid());
+    CHECK_EQ(getgid(), getegid());
+    uid_t r, e, s;
+    OK(getresuid(&r, &e, &s));
+    CHECK(r == getuid() && s == e);
+}
+
+TEST(body_many_children) {
+    pid_t children[20];
+    for (int i = 0; i < 20; i++) {
+        children[i] = (pid_t)OK(fork());
+        if (children[i] == 0)
+            _exit(i);
+    }
+    for (int i = 19; i >= 0; i--)
+        CHECK_EQ(wait_status(children[i]), i << 8);
+}
