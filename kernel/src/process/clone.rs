@@ -124,7 +124,7 @@ pub fn clone(ctx: &Context, regs: &UserContext, args: CloneArgs) -> Result<Pid> 
     args.validate()?;
     let is_thread = args.flags.contains(CloneFlags::THREAD);
     let id = table::allocate_id();
-    let vm = if args.flags.contains(CloneFlags::VM) { ctx.vm.clone() } else { return Err(ENOSYS) };
+    let vm = if args.flags.contains(CloneFlags::VM) { ctx.vm.clone() } else { ctx.vm.fork()? };
     let process = if is_thread {
         ctx.process.clone()
     } else {

@@ -57,6 +57,8 @@ bitflags::bitflags! {
         const MKNOD = 1 << 27;
         /// `CAP_WAKE_ALARM`
         const WAKE_ALARM = 1 << 35;
+        /// `CAP_SYS_RAWIO`
+        const SYS_RAWIO = 1 << 17;
         /// `CAP_BLOCK_SUSPEND`
         const BLOCK_SUSPEND = 1 << 36;
         /// All that Linux 6.1 knows, up to `CAP_CHECKPOINT_RESTORE`.

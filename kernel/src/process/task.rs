@@ -40,6 +40,8 @@ pub struct ThreadLocal {
     gs_base: Cell<GsBase>,
     flow: Cell<Flow>,
     interrupted_call: Cell<Option<usize>>,
+    /// Set while a copy must fail rather than fault a page in.
+    faults_disabled: Cell<bool>,
 }
 
 /// Where the thread goes after a system call.
@@ -63,6 +65,7 @@ impl ThreadLocal {
             gs_base: Cell::new(GsBase::new(gs_base)),
             flow: Cell::new(Flow::Continue),
             interrupted_call: Cell::new(None),
+            faults_disabled: Cell::new(false),
         }
     }
 
@@ -80,6 +83,19 @@ impl ThreadLocal {
     pub fn set_flow(&self, thread: &Thread, flow: Flow) {
         self.flow.set(flow);
         thread.request_self(Work::FLOW);
+    }
+
+    /// Runs `action` with faults on user memory failing at once: for accesses under a spin lock.
+    pub fn with_faults_disabled<R>(&self, action: impl FnOnce() -> R) -> R {
+        let old = self.faults_disabled.replace(true);
+        let answer = action();
+        self.faults_disabled.set(old);
+        answer
+    }
+
+    /// Whether faults on user memory fail at once.
+    pub fn are_faults_disabled(&self) -> bool {
+        self.faults_disabled.get()
     }
 
     /// The active address space.

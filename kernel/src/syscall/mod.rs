@@ -10,6 +10,7 @@
 //! A register holds 64 bits; a C `int` is its low half. The table narrows with `as`, which is exactly what the ABI says
 //! (the upper half of an `int` argument is undefined), and nothing else in the kernel does.
 
+mod mm;
 mod process;
 
 use ostd::arch::cpu::context::UserContext;
@@ -39,6 +40,14 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         return Err(ENOSYS);
     };
     match call {
+        Sysno::mmap => mm::sys_mmap(ctx, a[0], a[1], a[2], a[3] as u32, a[4] as i32, a[5]),
+        Sysno::mprotect => mm::sys_mprotect(ctx, a[0], a[1], a[2]),
+        Sysno::munmap => mm::sys_munmap(ctx, a[0], a[1]),
+        Sysno::brk => mm::sys_brk(ctx, a[0]),
+        Sysno::mremap => mm::sys_mremap(ctx, a[0], a[1], a[2], a[3], a[4]),
+        Sysno::msync => mm::sys_msync(ctx, a[0], a[1], a[2] as u32),
+        Sysno::mincore => mm::sys_mincore(ctx, a[0], a[1], a[2]),
+        Sysno::madvise => mm::sys_madvise(ctx, a[0], a[1], a[2] as i32),
         Sysno::getpid => process::sys_getpid(ctx),
         Sysno::clone => process::sys_clone(ctx, regs, a[0] as u64, a[1], a[2], a[3], a[4]),
         Sysno::fork => process::sys_fork(ctx, regs),
@@ -52,12 +61,17 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::getpgid => process::sys_getpgid(ctx, a[0] as i32),
         Sysno::getsid => process::sys_getsid(ctx, a[0] as i32),
         Sysno::prctl => process::sys_prctl(ctx, a[0] as i32, a[1], a[2]),
+        Sysno::mlock => mm::sys_mlock(ctx, a[0], a[1]),
+        Sysno::munlock => mm::sys_munlock(ctx, a[0], a[1]),
+        Sysno::mlockall => mm::sys_mlockall(ctx, a[0] as u32),
+        Sysno::munlockall => mm::sys_munlockall(ctx),
         Sysno::arch_prctl => process::sys_arch_prctl(ctx, a[0] as i32, a[1]),
         Sysno::gettid => Ok(ctx.thread.tid() as isize),
         Sysno::set_tid_address => process::sys_set_tid_address(ctx, a[0]),
         Sysno::exit_group => process::sys_exit_group(ctx, a[0] as i32),
         Sysno::waitid => process::sys_waitid(ctx, a[0] as i32, a[1] as u32, a[2], a[3] as u32, a[4]),
         Sysno::clone3 => process::sys_clone3(ctx, regs, a[0], a[1]),
+        Sysno::mlock2 => mm::sys_mlock2(ctx, a[0], a[1], a[2] as u32),
         _ => not_implemented(call),
     }
 }

@@ -57,6 +57,17 @@ impl AddressSpace {
         }
     }
 
+    /// Empties `range` of pages that are not the address space's own.
+    pub(super) fn clear_file_pages(&self, range: &Range<Vaddr>) {
+        let mut pages = Vec::new();
+        self.visit_pages(range, |page| {
+            if !page.flags.contains(OWN_PAGE) {
+                pages.push(page.address);
+            }
+        });
+        pages.iter().for_each(|page| self.clear_range(&(*page..page + PAGE_SIZE)));
+    }
+
     /// Gives the pages of `mapping` the rights that it has now, and no more. `flush` if rights were taken away.
     pub(super) fn apply_protection(&self, mapping: &Mapping, flush: bool) {
         if !mapping.has_pages() {

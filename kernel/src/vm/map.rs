@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     prelude::*,
-    process::{Resource, TaskData},
+    process::{Resource, TaskData, Thread},
 };
 
 /// Where a new mapping goes.
@@ -98,6 +98,29 @@ impl AddressSpace {
             self.clear_mapping(mapping, range);
         }
         removed
+    }
+
+    /// Takes the given pages of a file out of the page table, with the copies that private mappings made of them if
+    /// `with_copies`.
+    pub(super) fn unmap_file_pages(&self, cache: u64, pages: &Range<usize>, with_copies: bool) {
+        // For writing: a fault that has a removed page in hand is over before we look.
+        let state = self.state.write();
+        for mapping in state.mappings.iter() {
+            let Some((_, first)) = mapping.page_at(mapping.start).filter(|(c, _)| c.id() == cache)
+            else {
+                continue;
+            };
+            let address = |page: usize| {
+                let offset = page.saturating_sub(first).saturating_mul(PAGE_SIZE);
+                mapping.start + offset.min(mapping.len())
+            };
+            let range = address(pages.start)..address(pages.end);
+            if with_copies || mapping.is_shared() {
+                self.clear_mapping(mapping, &range);
+            } else if !range.is_empty() && mapping.has_pages() {
+                self.clear_file_pages(&range);
+            }
+        }
     }
 
     /// Makes the pages of a range present, up to the first that cannot be.
@@ -242,14 +265,15 @@ pub fn check_data_limit(mappings: &Mappings, added: usize) -> Result<()> {
 
 /// The current process's soft limit, in its unit; none outside a process.
 pub fn current_limit(resource: Resource) -> usize {
-    let Some(task) = Task::current() else {
-        return usize::MAX;
-    };
-    match task.data().downcast_ref() {
-        Some(TaskData::User(thread)) => {
-            usize::try_from(thread.process.limits.soft(resource)).unwrap_or(usize::MAX)
-        }
-        _ => usize::MAX,
+    let limit = current_thread().map(|thread| thread.process.limits.soft(resource));
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
+
+/// The running thread, if it is one of a program.
+pub fn current_thread() -> Option<Arc<Thread>> {
+    match Task::current()?.data().downcast_ref() {
+        Some(TaskData::User(thread)) => Some(thread.clone()),
+        _ => None,
     }
 }
 

@@ -10,7 +10,7 @@ use core::{
 use ostd::mm::{CachePolicy, PageFlags, PageProperty};
 
 use super::page_cache::{MappedCache, PageCache};
-use crate::prelude::*;
+use crate::{fs::Path, prelude::*};
 
 bitflags::bitflags! {
     /// What a program may do with a mapping; the values of `mmap(2)`'s `PROT_*`.
@@ -52,22 +52,6 @@ bitflags::bitflags! {
     }
 }
 
-/// Text of a mapping in `/proc/PID/maps`.
-pub struct LabelText {
-    /// The path, with ` (deleted)` where that is so.
-    pub path: Vec<u8>,
-    /// Major and minor number of the device.
-    pub device: (u32, u32),
-    /// The inode's number.
-    pub inode: u64,
-}
-
-/// Knows the name of a mapped file. It keeps the file open, as a mapping does.
-pub trait FileLabel: Send + Sync {
-    /// The name as it is now.
-    fn text(&self) -> LabelText;
-}
-
 /// Where the pages of a mapping come from.
 #[derive(Clone)]
 pub enum Backing {
@@ -80,7 +64,7 @@ pub enum Backing {
         /// The file's page at the start of the mapping.
         first: usize,
         /// The file's name; `None` for memory without a name.
-        label: Option<Arc<dyn FileLabel>>,
+        path: Option<Path>,
     },
 }
 
@@ -266,12 +250,15 @@ impl Mapping {
         match (&self.backing, &next.backing) {
             (Backing::Anonymous, Backing::Anonymous) => true,
             (
-                Backing::Pages { cache, first, label },
-                Backing::Pages { cache: next_cache, first: next_first, label: next_label },
+                Backing::Pages { cache, first, path },
+                Backing::Pages { cache: next_cache, first: next_first, path: next_path },
             ) => {
-                Arc::ptr_eq(cache, next_cache)
-                    && first + self.pages() == *next_first
-                    && label.is_some() == next_label.is_some()
+                let is_same_name = match (path, next_path) {
+                    (Some(path), Some(next_path)) => path.is_same(next_path),
+                    (None, None) => true,
+                    _ => false,
+                };
+                Arc::ptr_eq(cache, next_cache) && first + self.pages() == *next_first && is_same_name
             }
             _ => false,
         }

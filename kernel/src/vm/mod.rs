@@ -37,27 +37,26 @@ mod registry;
 mod remap;
 mod remote;
 mod report;
-#[cfg(ktest)]
-mod tests;
 mod user_access;
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use ostd::mm::VmSpace;
 
-use self::{mapping::Traits, mappings::Mappings};
+use self::mappings::Mappings;
 pub use self::{
     advice::Advice,
     fault::{Access, Fault},
     futex_key::FutexKey,
-    layout::{MAX_MAP_COUNT, MMAP_BASE, STACK_TOP, TASK_SIZE, is_page_aligned, page_align},
+    image::SegmentRequest,
+    layout::{MAX_MAP_COUNT, MIN_ADDRESS, MMAP_BASE, STACK_TOP, TASK_SIZE, is_page_aligned, page_align},
     lock::LockMode,
     map::{MapRequest, Placement},
-    mapping::{Backing, FileLabel, LabelText, Protection},
+    mapping::{Backing, Protection, Traits},
     page_cache::{MappedCache, PageCache, PageSource},
     remap::RemapRequest,
     report::Usage,
-    user_access::{fault_from_user, init},
+    user_access::{FaultSignal, fault_from_user, init},
 };
 use crate::prelude::*;
 

@@ -313,7 +313,7 @@ impl PageCache {
             let old = self.size.swap(size, Ordering::AcqRel);
             if size < old { pages.truncate(size) } else { BTreeMap::new() }
         };
-        self.unmap_everywhere(page_index_ceil(size)..usize::MAX);
+        self.unmap_everywhere(page_index_ceil(size)..usize::MAX, true);
         drop(removed);
         Ok(())
     }
@@ -344,7 +344,7 @@ impl PageCache {
             });
         }
         let removed = self.pages.lock().remove_range(&whole);
-        self.unmap_everywhere(whole);
+        self.unmap_everywhere(whole, false);
         drop(removed);
         Ok(())
     }
@@ -392,10 +392,10 @@ impl PageCache {
         page_start(index).max(offset).min(size)
     }
 
-    /// Removes the pages from every address space (invariant 3). Takes the locks of address spaces.
-    fn unmap_everywhere(&self, pages: Range<usize>) {
+    /// Removes the pages from every address space (invariant 3), with private copies if `with_copies`. Takes the locks of address spaces.
+    fn unmap_everywhere(&self, pages: Range<usize>, with_copies: bool) {
         if self.mappings.load(Ordering::Acquire) > 0 {
-            registry::for_each(|space| space.unmap_file_pages(self.id, &pages));
+            registry::for_each(|space| space.unmap_file_pages(self.id, &pages, with_copies));
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{Flow, Program, Resource, Work, clone, table};
 use crate::{
     fs::{self, Inode, Path},
     prelude::*,
-    vm::{AddressSpace, Protection},
+    vm::{AddressSpace, Protection, SegmentRequest},
 };
 
 /// The most interpreters of scripts in a row (`execve(2)`).
@@ -158,7 +158,7 @@ fn parse_script_line(line: &[u8]) -> Option<(CString, Option<CString>)> {
 fn load(ctx: &Context, request: &Request) -> Result<Image> {
     let elf = Elf::read(&request.executable)?;
     let interpreter = load_interpreter(ctx, &request.executable, &elf)?;
-    let vm = AddressSpace::new()?;
+    let vm = AddressSpace::new();
     let bias = map_executable(&vm, &request.executable, &elf)?;
     let entry = elf.entry.wrapping_add(bias);
     let (start, base) = match interpreter {
@@ -248,7 +248,15 @@ fn map_segments(vm: &AddressSpace, executable: &Executable, elf: &Elf, bias: usi
     let cache = executable.inode().page_cache().ok_or(ENOEXEC)?;
     for segment in &elf.segments {
         let address = segment.address.wrapping_add(bias);
-        vm.map_segment(address, protection(segment), &executable.path, &cache, segment.offset, segment.file_size, segment.memory_size)?;
+        vm.map_segment(&SegmentRequest {
+            address,
+            protection: protection(segment),
+            path: &executable.path,
+            cache: &cache,
+            offset: segment.offset,
+            file_size: segment.file_size,
+            memory_size: segment.memory_size,
+        })?;
     }
     Ok(())
 }
