@@ -2,16 +2,24 @@
 
 //! Making threads and processes: `fork(2)`, `vfork(2)`, `clone(2)`, `clone3(2)`, and the first process.
 
+use alloc::ffi::CString;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use ostd::arch::cpu::context::UserContext;
+use ostd::arch::cpu::context::{FpuContext, UserContext};
 
 use super::{
-    Life, Limits, Pid, Process, Program, Thread, ThreadLocal, Times, table, task, thread::ThreadParts,
+    credentials::Credentials, exec, Life, Limits, Pid, Process, Program, Thread, ThreadLocal, Times, table, task, thread::ThreadParts,
 };
 use readiness::Pollee;
 
-use crate::{fs::FsContext, prelude::*, signal, time::now_monotonic};
+use crate::{
+    file::table::FileTable,
+    fs::FsContext,
+    prelude::*,
+    signal::{self, ThreadSignals},
+    time::now_monotonic,
+    vm::AddressSpace,
+};
 
 bitflags::bitflags! {
     /// The flags of `clone(2)`, exit signal excluded.
@@ -142,7 +150,7 @@ pub fn clone(ctx: &Context, regs: &UserContext, args: CloneArgs) -> Result<Pid> 
     // A new process is complete before anybody can find it.
     enter(ctx, &process, &thread, is_thread)?;
     let child_tid = args.flags.contains(CloneFlags::CHILD_SETTID).then_some(args.child_tid);
-    let started = task::spawn(thread.clone(), local, child_regs(regs, &args), move |child| {
+    let started = task::spawn(thread.clone(), local, child_regs(regs, &args), move |child, _| {
         // The child's own memory, so the child stores it. A bad address is its own fault, as on Linux.
         let _ = child_tid.map(|address| child.write_val(address, &child.thread.tid()));
     });
@@ -201,6 +209,36 @@ pub(super) fn release_vfork_parent(thread: &Thread) {
     }
 }
 
+/// Starts the first process: it executes the first of `candidates` that can be.
+///
+/// # Errors
+/// `ENOMEM`, and what [`FsContext::of_init`] says.
+pub fn start_init(candidates: Vec<String>, argv: Vec<CString>, envp: Vec<CString>) -> Result<()> {
+    let id = table::allocate_id();
+    let vm = AddressSpace::new()?;
+    let process = Process::first(id);
+    *process.vm.lock() = Some(vm.clone());
+    let parts = ThreadParts {
+        process: process.clone(),
+        affinity: u64::MAX,
+        signals: ThreadSignals::new(),
+        files: Arc::new(FileTable::new()),
+        fs: Arc::new(FsContext::of_init()?),
+        credentials: Credentials::root(),
+        name: *b"init\0\0\0\0\0\0\0\0\0\0\0\0",
+    };
+    let thread = Arc::new(Thread::new(id, parts));
+    let mut table = table::lock();
+    process.add_thread(thread.clone());
+    table.insert_thread(thread.clone());
+    table.insert_process(process);
+    drop(table);
+    let local = ThreadLocal::new(vm, FpuContext::new(), 0, 0);
+    task::spawn(thread, local, UserContext::default(), move |ctx, regs| {
+        exec::execute_first(ctx, regs, candidates, argv, envp);
+    })
+}
+
 impl ThreadParts {
     fn inherit(ctx: &Context, process: Arc<Process>, flags: CloneFlags) -> Self {
         let files = ctx.files();
@@ -218,7 +256,7 @@ impl ThreadParts {
 }
 
 impl ThreadLocal {
-    fn inherit(ctx: &Context, vm: Arc<crate::vm::AddressSpace>, args: &CloneArgs) -> Self {
+    fn inherit(ctx: &Context, vm: Arc<AddressSpace>, args: &CloneArgs) -> Self {
         let has_tls = args.flags.contains(CloneFlags::SETTLS);
         let fs_base = if has_tls { args.tls } else { ctx.local.fs_base() };
         Self::new(vm, ctx.local.current_fpu(), fs_base, ctx.local.gs_base())
@@ -227,7 +265,7 @@ impl ThreadLocal {
 
 impl Process {
     /// A child of this process, or of its parent with `CLONE_PARENT`; not yet to be found by anybody.
-    fn fork(self: &Arc<Self>, pid: Pid, vm: Arc<crate::vm::AddressSpace>, args: &CloneArgs) -> Arc<Self> {
+    fn fork(self: &Arc<Self>, pid: Pid, vm: Arc<AddressSpace>, args: &CloneArgs) -> Arc<Self> {
         let is_sibling = args.flags.contains(CloneFlags::PARENT);
         let parent = if is_sibling { self.parent() } else { None };
         let exit_signal = if is_sibling { self.exit_signal() } else { args.exit_signal };
@@ -246,6 +284,7 @@ impl Process {
             child_events: Pollee::new(),
             start_time: now_monotonic(),
             times: SpinLock::new(Times::default()),
+            uid: AtomicU32::new(0),
             has_executed: AtomicBool::new(false),
             is_subreaper: AtomicBool::new(false),
             is_dumpable: AtomicBool::new(self.is_dumpable.load(Ordering::Relaxed)),
@@ -274,6 +313,7 @@ impl Process {
             child_events: Pollee::new(),
             start_time: now_monotonic(),
             times: SpinLock::new(Times::default()),
+            uid: AtomicU32::new(0),
             has_executed: AtomicBool::new(false),
             is_subreaper: AtomicBool::new(false),
             is_dumpable: AtomicBool::new(true),

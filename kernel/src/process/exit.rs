@@ -73,9 +73,11 @@ impl Process {
 /// Ends the calling thread: the last thing it does. `code` is the argument of `exit(2)`, 0 for a thread that was told to.
 pub fn exit_thread(ctx: &Context, code: u8) {
     let (thread, process) = (&ctx.thread, &ctx.process);
+    crate::futex::exit_robust_list(ctx);
     super::clone::release_vfork_parent(thread);
     clear_child_tid(ctx);
     // Descriptors close here, in a context that may sleep, and before the parent hears of the exit.
+    process.uid.store(ctx.credentials().uid, Relaxed);
     let files = core::mem::replace(&mut *thread.files.lock(), Arc::new(crate::file::table::FileTable::new()));
     drop(files);
     table::lock().remove_thread(thread.tid());
@@ -92,6 +94,7 @@ pub fn exit_thread(ctx: &Context, code: u8) {
 fn clear_child_tid(ctx: &Context) {
     let address = ctx.thread.clear_child_tid.swap(0, Relaxed);
     if address != 0 && ctx.write_val(address, &0u32).is_ok() {
+        crate::futex::wake_at(ctx, address, 1);
     }
 }
 
@@ -100,6 +103,7 @@ fn exit_process(process: &Arc<Process>, status: ExitStatus) {
     let status = *process.life.lock().ending.get_or_insert(status);
     let vm = process.vm.lock().take();
     drop(vm);
+    process.program.lock().executable = None;
     signal::on_process_exit(process);
     hand_over_children(process);
     let parent = process.parent();

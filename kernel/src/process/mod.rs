@@ -13,7 +13,6 @@
 
 pub mod clone;
 pub mod credentials;
-#[cfg(any())]
 pub mod exec;
 pub mod exit;
 pub mod limits;
@@ -57,6 +56,8 @@ pub struct Process {
     pub program: SpinLock<Program>,
     /// Signal actions and signals pending for any thread.
     pub signals: ProcessSignals,
+    /// The real user id with which it ended, for its parent.
+    uid: AtomicU32,
     /// Resource limits.
     pub limits: Limits,
     /// Notified when a child ends, stops or continues.
@@ -87,6 +88,8 @@ pub struct Process {
 /// What a process executes.
 #[derive(Clone, Default)]
 pub struct Program {
+    /// The executable; `None` before the first `execve(2)`.
+    pub executable: Option<exec::Executable>,
     /// Where its arguments lie in memory.
     pub arguments: core::ops::Range<Vaddr>,
     /// Where its environment lies in memory.

@@ -199,7 +199,7 @@ pub fn spawn(
     thread: Arc<Thread>,
     local: ThreadLocal,
     regs: UserContext,
-    start: impl FnOnce(&Context) + Send + 'static,
+    start: impl FnOnce(&Context, &mut UserContext) + Send + 'static,
 ) -> Result<()> {
     let body = {
         let thread = thread.clone();
@@ -210,7 +210,11 @@ pub fn spawn(
 }
 
 /// The life of a thread.
-fn run(thread: Arc<Thread>, regs: UserContext, start: impl FnOnce(&Context)) {
+fn run(
+    thread: Arc<Thread>,
+    mut regs: UserContext,
+    start: impl FnOnce(&Context, &mut UserContext),
+) {
     let Some(task) = Task::current() else {
         return;
     };
@@ -220,7 +224,7 @@ fn run(thread: Arc<Thread>, regs: UserContext, start: impl FnOnce(&Context)) {
     let waiter = RefCell::new(Waiter::new(ThreadParker::new(thread.clone())));
     let process = thread.process.clone();
     let mut ctx = Context { thread, process, local, vm: local.vm(), waiter };
-    start(&ctx);
+    start(&ctx, &mut regs);
     let mut user_mode = UserMode::new(regs);
     let code = loop {
         match run_program(&ctx, &mut user_mode) {

@@ -3,6 +3,8 @@
 //! Waiting for children: `wait4(2)` and `waitid(2)`.
 
 use super::{ChildEvent, Pid, Process, table};
+use core::sync::atomic::Ordering::Relaxed;
+
 use readiness::{IoEvents, Pollee, Timeout, Together};
 
 use crate::{prelude::*, time::cpu_time::Usage};
@@ -84,7 +86,7 @@ fn look(parent: &Arc<Process>, selector: Selector, options: WaitOptions) -> Resu
             pid: child.pid,
             event,
             usage: child.usage().plus(child.children_usage()),
-            uid: 0,
+            uid: child.uid.load(Relaxed),
         };
         let is_end = matches!(event, ChildEvent::Exited(_));
         if is_end && !options.contains(WaitOptions::NOWAIT) {

@@ -2,18 +2,24 @@
 
 //! Processes and threads: making, ending, waiting, relations, limits.
 
+use alloc::ffi::CString;
 use core::sync::atomic::Ordering::Relaxed;
 
 use ostd::{arch::cpu::context::UserContext, mm::MAX_USERSPACE_VADDR};
 
 use crate::{
+    fs::{InodeKind, PATH_MAX, Path, Start, Walk, WalkFlags},
     prelude::*,
     process::{
         ChildEvent, ExitStatus, Flow, Process,
         clone::{self, CloneArgs, CloneFlags},
+        credentials::Capabilities,
+        exec::{self, Executable},
+        limits::Limit,
         table,
         wait::{self, Selector, WaitOptions, Waited},
     },
+    time::types::RUsage,
 };
 
 /// `getpid(2)`
@@ -108,6 +114,92 @@ pub fn sys_clone3(ctx: &Context, regs: &UserContext, address: Vaddr, size: usize
     clone::clone(ctx, regs, args).map(|pid| pid as isize)
 }
 
+/// `execve(2)`
+pub fn sys_execve(
+    ctx: &Context,
+    regs: &mut UserContext,
+    path: Vaddr,
+    argv: Vaddr,
+    envp: Vaddr,
+) -> Result<isize> {
+    sys_execveat(ctx, regs, AT_FDCWD, path, argv, envp, 0)
+}
+
+/// `execveat(2)`
+pub fn sys_execveat(
+    ctx: &Context,
+    regs: &mut UserContext,
+    dirfd: i32,
+    path: Vaddr,
+    argv: Vaddr,
+    envp: Vaddr,
+    flags: u32,
+) -> Result<isize> {
+    let name = ctx.read_cstring(path, PATH_MAX)?;
+    let path = resolve_executable(ctx, dirfd, name.as_bytes(), flags)?;
+    let executable = Executable::new(ctx, path)?;
+    let name = match (name.is_empty(), dirfd) {
+        (true, _) => CString::new(alloc::format!("/dev/fd/{dirfd}")).map_err(|_| EINVAL)?,
+        (false, _) => name,
+    };
+    let mut argv = read_strings(ctx, argv)?;
+    if argv.is_empty() {
+        argv.push(CString::default()); // Since Linux 5.18 a program always has an argv[0].
+    }
+    let request = exec::Request { executable, name, argv, envp: read_strings(ctx, envp)? };
+    exec::execute(ctx, regs, request)?;
+    Ok(0)
+}
+
+/// The directory descriptor that means the working directory.
+const AT_FDCWD: i32 = -100;
+
+/// The file that `execveat(2)` names.
+///
+/// # Errors
+/// `EINVAL` for unknown flags, `ELOOP` for a symbolic link with `AT_SYMLINK_NOFOLLOW`.
+fn resolve_executable(ctx: &Context, dirfd: i32, path: &[u8], flags: u32) -> Result<Path> {
+    const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
+    const AT_EMPTY_PATH: u32 = 0x1000;
+    if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
+        return Err(EINVAL);
+    }
+    let mut walk_flags = WalkFlags::empty();
+    walk_flags.set(WalkFlags::NO_FOLLOW, flags & AT_SYMLINK_NOFOLLOW != 0);
+    walk_flags.set(WalkFlags::EMPTY_PATH, flags & AT_EMPTY_PATH != 0);
+    let start = if dirfd == AT_FDCWD { Start::Cwd } else { Start::Descriptor(dirfd) };
+    let path = Walk::new(ctx, walk_flags).resolve(start, path)?;
+    if path.inode().kind() == InodeKind::Symlink { Err(ELOOP) } else { Ok(path) }
+}
+
+/// Copies a null-terminated array of strings in; a null array is an empty one.
+fn read_strings(ctx: &Context, array: Vaddr) -> Result<Vec<CString>> {
+    /// Far beyond what the size check of `execve` lets through.
+    const MAX_STRINGS: usize = 1 << 20;
+    let mut strings = Vec::new();
+    if array == 0 {
+        return Ok(strings);
+    }
+    let mut total = 0;
+    for index in 0..MAX_STRINGS {
+        let slot = array.checked_add(index * size_of::<usize>()).ok_or(EFAULT)?;
+        let address: usize = ctx.read_val(slot)?;
+        if address == 0 {
+            return Ok(strings);
+        }
+        let string = ctx.read_cstring(address, exec::MAX_STRING).map_err(|error| match error {
+            ENAMETOOLONG => E2BIG,
+            other => other,
+        })?;
+        total += string.as_bytes_with_nul().len();
+        if total > exec::MAX_ARGUMENTS {
+            return Err(E2BIG);
+        }
+        strings.push(string);
+    }
+    Err(E2BIG)
+}
+
 /// `exit(2)`: ends the calling thread.
 pub fn sys_exit(ctx: &Context, code: i32) -> Result<isize> {
     ctx.local.set_flow(&ctx.thread, Flow::Exit(code as u8));
@@ -148,7 +240,7 @@ pub fn sys_wait4(ctx: &Context, pid: i32, status: Vaddr, options: u32, rusage: V
         ctx.write_val(status, &waited.event.to_wait_status())?;
     }
     if rusage != 0 {
-        let _ = waited;
+        ctx.write_val(rusage, &RUsage::from(waited.usage))?;
     }
     Ok(waited.pid as isize)
 }
@@ -202,7 +294,7 @@ pub fn sys_waitid(
     if rusage != 0
         && let Some(waited) = &waited
     {
-        let _ = waited;
+        ctx.write_val(rusage, &RUsage::from(waited.usage))?;
     }
     if info != 0 {
         // With nothing to tell, pid and signo are zeroed (waitid(2), NOTES).
@@ -287,6 +379,18 @@ pub fn sys_setsid(ctx: &Context) -> Result<isize> {
     }
     ctx.process.set_session(pid, &table);
     Ok(pid as isize)
+}
+
+/// `prlimit64(2)`; `getrlimit(2)` and `setrlimit(2)` are its halves.
+pub fn sys_prlimit64(ctx: &Context, pid: i32, resource: u32, new: Vaddr, old: Vaddr) -> Result<isize> {
+    let target = process_or_self(ctx, pid)?;
+    let new: Option<Limit> = if new == 0 { None } else { Some(ctx.read_val(new)?) };
+    let privileged = ctx.credentials().has(Capabilities::SYS_RESOURCE);
+    let previous = target.limits.exchange(resource as usize, new, privileged)?;
+    if old != 0 {
+        ctx.write_val(old, &previous)?;
+    }
+    Ok(0)
 }
 
 /// `prctl(2)`, as far as it concerns what exists here.

@@ -17,8 +17,10 @@ use ostd::arch::cpu::context::{FpuContext, UserContext};
 use self::elf::{Elf, Segment};
 use super::{Flow, Program, Resource, Work, clone, table};
 use crate::{
-    fs::{self, Inode, Path},
+    file::IoDst,
+    fs::{Inode, InodeKind, MountFlags, Path, Start, Walk, WalkFlags, walk},
     prelude::*,
+    process::credentials::{Credentials, Permission},
     vm::{AddressSpace, Protection, SegmentRequest},
 };
 
@@ -46,7 +48,12 @@ impl Executable {
     /// # Errors
     /// `EACCES` if it is not.
     pub fn new(ctx: &Context, path: Path) -> Result<Self> {
-        fs::check_executable(ctx, &path)?;
+        let inode = path.inode();
+        let is_forbidden = path.mount().flags().contains(MountFlags::NOEXEC);
+        if inode.kind() != InodeKind::Regular || is_forbidden {
+            return Err(EACCES);
+        }
+        walk::check_inode(&ctx.credentials(), inode, Permission::EXEC)?;
         Ok(Self { path })
     }
 
@@ -55,7 +62,7 @@ impl Executable {
     }
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<usize> {
-        self.inode().read_at(offset, &mut crate::file::IoDst::from_slice(bytes))
+        self.inode().read_at(&mut IoDst::from_slice(bytes), offset)
     }
 
     /// # Errors
@@ -84,6 +91,7 @@ struct Image {
     stack_pointer: Vaddr,
     program: Program,
     command: [u8; 16],
+    credentials: Credentials,
 }
 
 /// Replaces the calling thread's program.
@@ -102,6 +110,32 @@ pub fn execute(ctx: &Context, regs: &mut UserContext, request: Request) -> Resul
     ctx.process.end_exec();
     ctx.local.set_flow(&ctx.thread, Flow::Execute);
     Ok(())
+}
+
+/// Makes the calling thread, the first there is, run the first of `candidates` that can be executed.
+///
+/// # Panics
+/// If none can: there is nothing to do for a kernel without a program.
+pub fn execute_first(
+    ctx: &Context,
+    regs: &mut UserContext,
+    candidates: Vec<String>,
+    argv: Vec<CString>,
+    envp: Vec<CString>,
+) {
+    for candidate in &candidates {
+        let mut attempt = || {
+            let name = CString::new(candidate.as_str()).map_err(|_| EINVAL)?;
+            let executable = Executable::new(ctx, resolve(ctx, candidate.as_bytes())?)?;
+            let argv = [name.clone()].into_iter().chain(argv.iter().cloned()).collect();
+            execute(ctx, regs, Request { executable, name, argv, envp: envp.clone() })
+        };
+        match attempt() {
+            Ok(()) => return,
+            Err(error) => ostd::warn!("cannot execute {candidate}: {}", error.description()),
+        }
+    }
+    panic!("No working init found. Tried {candidates:?}: pass an initramfs that has one, or init=PATH.");
 }
 
 /// # Errors
@@ -123,7 +157,7 @@ fn resolve_script(ctx: &Context, mut request: Request) -> Result<Request> {
             return Ok(request);
         };
         let (interpreter, option) = parse_script_line(line).ok_or(ENOEXEC)?;
-        let path = fs::lookup_path(ctx, interpreter.to_bytes())?;
+        let path = resolve(ctx, interpreter.as_bytes())?;
         let mut argv = alloc::vec![interpreter.clone()];
         argv.extend(option);
         argv.push(request.name.clone());
@@ -137,6 +171,10 @@ fn resolve_script(ctx: &Context, mut request: Request) -> Result<Request> {
         check_size(ctx, &request)?;
     }
     Err(ELOOP)
+}
+
+fn resolve(ctx: &Context, path: &[u8]) -> Result<Path> {
+    Walk::new(ctx, WalkFlags::empty()).resolve(Start::Cwd, path)
 }
 
 /// Interpreter and the one optional argument of a script's first line, which may hold blanks.
@@ -168,13 +206,14 @@ fn load(ctx: &Context, request: &Request) -> Result<Image> {
         }
         None => (entry, 0),
     };
+    let credentials = credentials_after(ctx, &request.executable);
     let limit = usize::try_from(ctx.process.limits.soft(Resource::Stack)).unwrap_or(usize::MAX);
     let top = vm.map_stack(limit, elf.wants_executable_stack)?;
     let contents = stack::StackContents {
         argv: &request.argv,
         envp: &request.envp,
         name: &request.name,
-        auxv: auxv(ctx, &elf, bias, entry, base),
+        auxv: auxv(&credentials, &elf, bias, entry, base),
     };
     let layout = stack::build(&vm, top, contents)?;
     Ok(Image {
@@ -188,7 +227,21 @@ fn load(ctx: &Context, request: &Request) -> Result<Image> {
             auxv: layout.auxv,
         },
         command: command_name(&request.name),
+        credentials,
     })
+}
+
+/// Who the program runs as: set-user-ID and set-group-ID bits count unless the mount or the process forbids it.
+fn credentials_after(ctx: &Context, executable: &Executable) -> Credentials {
+    const SET_UID: u16 = 0o4000;
+    const SET_GID_AND_EXECUTABLE: u16 = 0o2010;
+    let attributes = executable.inode().base().attributes();
+    let is_ignored = ctx.process.has_no_new_privileges.load(Ordering::Relaxed)
+        || executable.path.mount().flags().contains(MountFlags::NOSUID);
+    let has = |bits| !is_ignored && attributes.permissions & bits == bits;
+    let set_uid = has(SET_UID).then_some(attributes.uid);
+    let set_gid = has(SET_GID_AND_EXECUTABLE).then_some(attributes.gid);
+    ctx.credentials().after_exec(set_uid, set_gid)
 }
 
 /// The last component of `name`, cut to 15 bytes.
@@ -213,7 +266,7 @@ fn load_interpreter(
     if name.pop() != Some(0) || name.contains(&0) {
         return Err(ENOEXEC);
     }
-    let interpreter = Executable::new(ctx, fs::lookup_path(ctx, &name)?)?;
+    let interpreter = Executable::new(ctx, resolve(ctx, &name)?)?;
     let elf = Elf::read(&interpreter).map_err(|_| ELIBBAD)?;
     Ok(Some((interpreter, elf)))
 }
@@ -271,7 +324,7 @@ fn protection(segment: &Segment) -> Protection {
 }
 
 /// The auxiliary vector of `getauxval(3)`, without what points into the stack.
-fn auxv(ctx: &Context, elf: &Elf, bias: usize, entry: Vaddr, base: Vaddr) -> Vec<[usize; 2]> {
+fn auxv(credentials: &Credentials, elf: &Elf, bias: usize, entry: Vaddr, base: Vaddr) -> Vec<[usize; 2]> {
     const AT_PHDR: usize = 3;
     const AT_PHENT: usize = 4;
     const AT_PHNUM: usize = 5;
@@ -289,7 +342,7 @@ fn auxv(ctx: &Context, elf: &Elf, bias: usize, entry: Vaddr, base: Vaddr) -> Vec
     const AT_MINSIGSTKSZ: usize = 51;
     /// `CPUID` leaf 1, register EDX: what x86 calls its hardware capabilities.
     const FEATURES: u32 = 1;
-    let credentials = ctx.thread.credentials();
+    let is_secure = credentials.uid != credentials.euid || credentials.gid != credentials.egid;
     let features = ostd::arch::cpu::cpuid::cpuid(FEATURES, 0).map_or(0, |result| result.edx);
     alloc::vec![
         [AT_HWCAP, features as usize],
@@ -305,7 +358,7 @@ fn auxv(ctx: &Context, elf: &Elf, bias: usize, entry: Vaddr, base: Vaddr) -> Vec
         [AT_EUID, credentials.euid as usize],
         [AT_GID, credentials.gid as usize],
         [AT_EGID, credentials.egid as usize],
-        [AT_SECURE, 0],
+        [AT_SECURE, usize::from(is_secure)],
         [AT_MINSIGSTKSZ, crate::signal::MIN_STACK_SIZE],
     ]
 }
@@ -340,6 +393,7 @@ fn switch_to(ctx: &Context, image: Image) {
     clone::release_vfork_parent(thread);
     *process.program.lock() = image.program;
     *thread.name.lock() = image.command;
+    *thread.credentials.lock() = Arc::new(image.credentials);
     thread.clear_child_tid.store(0, Ordering::Relaxed);
     thread.robust_list.store(0, Ordering::Relaxed);
     process.has_executed.store(true, Ordering::Relaxed);
