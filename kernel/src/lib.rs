@@ -16,6 +16,7 @@ macro_rules! __log_prefix {
     };
 }
 
+mod boot;
 mod cmdline;
 mod context;
 mod error;
@@ -38,12 +39,8 @@ fn kernel_main() -> ! {
     log::init(cmdline::get().loglevel);
     sched::init();
     time::init();
-    ostd::boot::smp::register_ap_entry(|| sched::run_idle_on_cpu());
-    ostd::info!("Pollux says hello");
-    sched::run_idle_on_cpu()
-}
-
-/// The first process ended: there is nobody left to run.
-fn on_init_exit(status: process::ExitStatus) {
-    panic!("Attempted to kill init! status {status:?}");
+    vm::init();
+    process::init_task_hooks();
+    ostd::boot::smp::register_ap_entry(|| sched::run_idle_on_cpu(|| {}));
+    sched::run_idle_on_cpu(boot::run)
 }

@@ -215,7 +215,7 @@ pub(super) fn release_vfork_parent(thread: &Thread) {
 /// `ENOMEM`, and what [`FsContext::of_init`] says.
 pub fn start_init(candidates: Vec<String>, argv: Vec<CString>, envp: Vec<CString>) -> Result<()> {
     let id = table::allocate_id();
-    let vm = AddressSpace::new()?;
+    let vm = AddressSpace::new();
     let process = Process::first(id);
     *process.vm.lock() = Some(vm.clone());
     let parts = ThreadParts {

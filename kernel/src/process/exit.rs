@@ -117,7 +117,7 @@ fn exit_process(process: &Arc<Process>, status: ExitStatus) {
         }
     }
     let Some(parent) = parent else {
-        return crate::on_init_exit(status);
+        return crate::boot::on_init_exit(status);
     };
     signal::notify_parent(&parent, process, ChildEvent::Exited(status));
     let _ = parent.child_events.notify(IoEvents::IN);

@@ -47,11 +47,13 @@ pub fn init() {
     inject_scheduler(Box::leak(Box::new(FifoScheduler { queues })));
 }
 
-/// Starts ticks on this CPU and becomes its idle task. Every CPU calls this at the end of its boot.
-pub fn run_idle_on_cpu() -> ! {
+/// Starts ticks on this CPU and becomes its idle task, which runs `first` and then idles. Every CPU calls this at the end of
+/// its boot; the boot CPU starts the first program in `first`, because a task is needed to switch away from.
+pub fn run_idle_on_cpu(first: fn()) -> ! {
     time::init_on_cpu();
     enable_preemption_on_cpu();
-    let idle = TaskOptions::new(|| {
+    let idle = TaskOptions::new(move || {
+        first();
         loop {
             if time::poll_while_idle() {
                 Task::yield_now();

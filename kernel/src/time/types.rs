@@ -94,6 +94,27 @@ impl Timeval {
     }
 }
 
+/// `struct rusage`: CPU time is kept, what is not kept is zero (`getrusage(2)`, NOTES, says the same of Linux).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod)]
+pub struct RUsage {
+    /// Time in user mode.
+    pub user: Timeval,
+    /// Time in the kernel.
+    pub system: Timeval,
+    /// `ru_maxrss` in KiB.
+    pub max_resident: i64,
+    /// `ru_ixrss` to `ru_nivcsw`.
+    pub rest: [i64; 13],
+}
+
+impl From<super::cpu_time::Usage> for RUsage {
+    fn from(usage: super::cpu_time::Usage) -> Self {
+        let timeval = Timeval::from_nanos;
+        Self { user: timeval(usage.user), system: timeval(usage.system), max_resident: 0, rest: [0; 13] }
+    }
+}
+
 #[cfg(ktest)]
 mod tests {
     use super::*;

@@ -49,7 +49,7 @@ impl Executable {
     /// `EACCES` if it is not.
     pub fn new(ctx: &Context, path: Path) -> Result<Self> {
         let inode = path.inode();
-        let is_forbidden = path.mount().flags().contains(MountFlags::NOEXEC);
+        let is_forbidden = path.mount().flags().contains(MountFlags::NO_EXEC);
         if inode.kind() != InodeKind::Regular || is_forbidden {
             return Err(EACCES);
         }
@@ -237,7 +237,7 @@ fn credentials_after(ctx: &Context, executable: &Executable) -> Credentials {
     const SET_GID_AND_EXECUTABLE: u16 = 0o2010;
     let attributes = executable.inode().base().attributes();
     let is_ignored = ctx.process.has_no_new_privileges.load(Ordering::Relaxed)
-        || executable.path.mount().flags().contains(MountFlags::NOSUID);
+        || executable.path.mount().flags().contains(MountFlags::NO_SUID);
     let has = |bits| !is_ignored && attributes.permissions & bits == bits;
     let set_uid = has(SET_UID).then_some(attributes.uid);
     let set_gid = has(SET_GID_AND_EXECUTABLE).then_some(attributes.gid);
