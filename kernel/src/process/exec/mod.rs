@@ -305,7 +305,7 @@ fn map_segments(vm: &AddressSpace, executable: &Executable, elf: &Elf, bias: usi
             address,
             protection: protection(segment),
             path: &executable.path,
-            cache: &cache,
+            cache,
             offset: segment.offset,
             file_size: segment.file_size,
             memory_size: segment.memory_size,
