@@ -22,6 +22,7 @@ mod context;
 mod error;
 mod file;
 mod fs;
+mod futex;
 mod log;
 mod panic;
 mod prelude;

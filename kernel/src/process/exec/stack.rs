@@ -47,7 +47,7 @@ pub fn build(vm: &AddressSpace, top: Vaddr, contents: StackContents<'_>) -> Resu
     let platform = pusher.push(b"x86_64\0")?;
     pusher.at &= !15;
     let mut random = [0; 16];
-    crate::device::random::fill(&mut random);
+    crate::random::fill(&mut random);
     let random = pusher.push(&random)?;
     let mut auxv = contents.auxv;
     auxv.extend([[AT_RANDOM, random], [AT_EXECFN, name], [AT_PLATFORM, platform], [AT_NULL, 0]]);
