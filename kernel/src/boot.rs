@@ -14,7 +14,7 @@ const DEFAULT_INITS: [&str; 5] = ["/init", "/sbin/init", "/etc/init", "/bin/init
 /// # Panics
 /// If there is no root to mount or no program to run: the boot loader gave the kernel nothing to do.
 pub fn run() {
-    if let Err(error) = fs::initramfs::mount_root(ostd::boot::boot_info().initramfs) {
+    if let Err(error) = fs::initramfs::init(ostd::boot::boot_info().initramfs) {
         panic!("cannot unpack the initramfs: {error}");
     }
     let command_line = cmdline::get();

@@ -27,6 +27,7 @@ mod log;
 mod panic;
 mod prelude;
 mod process;
+mod random;
 mod sched;
 mod signal;
 mod syscall;

@@ -35,7 +35,15 @@ impl ProcessSignals {
     pub fn reset_handlers(&self) {}
 }
 
+/// `MINSIGSTKSZ`: what the kernel needs for a frame with AVX-512 state.
+pub const MIN_STACK_SIZE: usize = 3632;
+
 impl ThreadSignals {
+    /// Nothing blocked, nothing pending.
+    pub fn new() -> Self {
+        Self {}
+    }
+
     /// For a new thread: the mask; the alternate stack unless `drops_stack`.
     pub fn inherit(&self, _drops_stack: bool) -> Self {
         Self {}

@@ -62,7 +62,7 @@ impl Executable {
     }
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<usize> {
-        self.inode().read_at(&mut IoDst::from_slice(bytes), offset)
+        self.inode().read_at(offset, &mut IoDst::from_slice(bytes))
     }
 
     /// # Errors
