@@ -65,7 +65,17 @@ pub fn on_process_exit(_process: &Arc<Process>) {}
 pub fn on_exec(_ctx: &Context) {}
 
 /// A CPU exception in user mode.
-pub fn handle_exception(_ctx: &Context, _regs: &mut UserContext) {}
+pub fn handle_exception(ctx: &Context, regs: &mut UserContext) {
+    use ostd::arch::cpu::context::CpuException;
+    let is_resolved = match regs.take_exception() {
+        Some(CpuException::PageFault(fault)) => crate::vm::fault_from_user(&ctx.vm, &fault).is_ok(),
+        _ => false,
+    };
+    if !is_resolved {
+        let status = crate::process::ExitStatus::Signaled { signal: 11, core: true };
+        ctx.process.begin_exit(status);
+    }
+}
 
 /// Delivers what is pending; converts restart errors (`ctx.local.take_interrupted_call()`); called when Work::SIGNAL is set.
 pub fn handle_pending(_ctx: &Context, _regs: &mut UserContext) {}
