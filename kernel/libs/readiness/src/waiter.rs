@@ -176,9 +176,8 @@ const RUNG: u32 = 2;
 
 impl<U: Unpark> Observer for Alarm<U> {
     fn on_ready(&self, _events: IoEvents) -> Claim {
-        // Release pairs with `arm` and `disarm`: the check after them sees this event. Acquire pairs with the same: the unpark
-        // comes after the arming.
-        if self.state.fetch_or(RUNG, Ordering::AcqRel) == ARMED {
+        // Release pairs with `arm` and `disarm`: the check after them sees this event.
+        if self.state.fetch_or(RUNG, Ordering::Release) == ARMED {
             self.unparker.unpark();
             Claim::Taken
         } else {
@@ -190,14 +189,14 @@ impl<U: Unpark> Observer for Alarm<U> {
 impl<U> Alarm<U> {
     /// Makes the next event wake the thread. Returns whether one came since it was armed last.
     fn arm(&self) -> bool {
-        // Acquire pairs with `on_ready`; Release lets `on_ready` order its unpark after this.
-        self.state.swap(ARMED, Ordering::AcqRel) & RUNG != 0
+        // Acquire pairs with `on_ready`.
+        self.state.swap(ARMED, Ordering::Acquire) & RUNG != 0
     }
 
     /// Makes events go to others from now on. Returns whether one came since it was armed last.
     fn disarm(&self) -> bool {
-        // As in `arm`.
-        self.state.swap(0, Ordering::AcqRel) & RUNG != 0
+        // Acquire pairs with `on_ready`: the last check sees what came before.
+        self.state.swap(0, Ordering::Acquire) & RUNG != 0
     }
 
     fn has_rung(&self) -> bool {

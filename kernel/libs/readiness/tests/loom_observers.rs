@@ -47,7 +47,7 @@ fn spawn_notify(pollee: &Arc<Pollee>, events: IoEvents) -> thread::JoinHandle<Cl
 
 #[test]
 fn o6_registering_twice_with_different_masks_loses_neither() {
-    model(Some(3), || {
+    model(None, || {
         let pollee = Arc::new(Pollee::new());
         let (reads, writes) = (Counts::new(Claim::NotTaken), Counts::new(Claim::NotTaken));
         let other = {
@@ -130,7 +130,7 @@ fn o1_a_callback_may_leave_and_notify() {
 
 #[test]
 fn o4_one_event_is_taken_by_one_observer() {
-    model(Some(3), || {
+    model(None, || {
         let pollee = Arc::new(Pollee::new());
         let observers = [Counts::new(Claim::Taken), Counts::new(Claim::Taken)];
         for observer in &observers {
@@ -146,7 +146,7 @@ fn o4_one_event_is_taken_by_one_observer() {
 
 #[test]
 fn o5_one_dispatch_asks_each_exclusive_observer_at_most_once() {
-    model(Some(3), || {
+    model(None, || {
         let pollee = Arc::new(Pollee::new());
         let observers = [Counts::new(Claim::NotTaken), Counts::new(Claim::NotTaken)];
         for observer in &observers {

@@ -8,7 +8,10 @@ mod support;
 
 use std::sync::Arc;
 
-use loom::thread;
+use loom::{
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    thread,
+};
 use readiness::{InTurn, IoEvents, Parked, Pollable, Pollee, Timeout, Together, WaitError, Waiter};
 use support::{File, TestParker};
 
@@ -30,6 +33,77 @@ fn spawn_taker(
         let result = waiter.wait_until(&InTurn(&*file, IoEvents::IN), timeout, || file.take());
         (result, waiter.parker().times_woken())
     })
+}
+
+/// A file without any lock: all ordering has to come from the protocol.
+struct Bits {
+    bits: AtomicU32,
+    pollee: Pollee,
+}
+
+impl Bits {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { bits: AtomicU32::new(0), pollee: Pollee::new() })
+    }
+
+    fn set(&self, events: IoEvents) {
+        self.bits.fetch_or(events.bits(), Relaxed);
+        let _ = self.pollee.notify(events);
+    }
+}
+
+impl Pollable for Bits {
+    fn pollee(&self) -> &Pollee {
+        &self.pollee
+    }
+
+    fn readiness(&self) -> IoEvents {
+        IoEvents::from_bits_retain(self.bits.load(Relaxed))
+    }
+}
+
+/// A thread that waits until `file` is ready for all of `events`.
+fn spawn_waiter(
+    file: &Arc<Bits>,
+    parker: TestParker,
+    events: IoEvents,
+) -> thread::JoinHandle<Result<(), WaitError>> {
+    let file = file.clone();
+    thread::spawn(move || {
+        let check = || file.poll().contains(events).then_some(());
+        Waiter::new(parker).wait_until(&InTurn(&*file, events), Timeout::At(()), check)
+    })
+}
+
+#[test]
+fn r1_a_woken_waiter_sees_why() {
+    // Two events: one that ends the sleep, and one that may come while the waiter is awake and arms itself again.
+    model(4, || {
+        let file = Bits::new();
+        let waiter = spawn_waiter(&file, TestParker::new(), IoEvents::IN | IoEvents::OUT);
+        file.set(IoEvents::IN);
+        file.set(IoEvents::OUT);
+        assert_eq!(waiter.join().unwrap(), Ok(()));
+    });
+}
+
+#[test]
+fn r1_the_last_check_sees_what_came_before_it() {
+    // The event is announced to nobody else: if the waiter was told and times out, it must have seen the event.
+    model(4, || {
+        let (file, parker) = (Bits::new(), TestParker::new());
+        let bell = parker.bell();
+        let told = Arc::new(AtomicU32::new(0));
+        let waiter = spawn_waiter(&file, parker, IoEvents::IN);
+        let ender = thread::spawn(move || bell.end(Parked::TimedOut));
+        file.bits.fetch_or(IoEvents::IN.bits(), Relaxed);
+        if file.pollee.notify(IoEvents::IN) == readiness::Claim::Taken {
+            told.store(1, Relaxed);
+        }
+        let result = waiter.join().unwrap();
+        ender.join().unwrap();
+        assert!(result.is_ok() || told.load(Relaxed) == 0);
+    });
 }
 
 #[test]

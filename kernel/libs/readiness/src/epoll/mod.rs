@@ -161,15 +161,16 @@ impl<T: Target> Core<T> {
     fn with_ready<R>(&self, work: impl FnOnce(&mut ReadyList<T>) -> R) -> R {
         let mut ready = self.ready.lock();
         let result = work(&mut ready);
-        // Release pairs with `has_pending`. A plain store: the lock orders the writers.
-        self.pending.store(ready.pending(), Ordering::Release);
+        // A plain store: the lock orders the writers. Relaxed: see `has_pending`.
+        self.pending.store(ready.pending(), Ordering::Relaxed);
         result
     }
 
     /// Whether anything is queued or being reported. No lock.
     fn has_pending(&self) -> bool {
-        // Acquire pairs with `with_ready`.
-        self.pending.load(Ordering::Acquire) > 0
+        // Relaxed: that a waiter sees what was queued before it was told, or before it registered, is the work of its alarm
+        // and of `Word::meet`. Nothing else hangs on the count; the list has its lock.
+        self.pending.load(Ordering::Relaxed) > 0
     }
 
     /// Makes an entry with its item. Everything is allocated outside the ready list's lock.
