@@ -10,6 +10,7 @@
 //! A register holds 64 bits; a C `int` is its low half. The table narrows with `as`, which is exactly what the ABI says
 //! (the upper half of an `int` argument is undefined), and nothing else in the kernel does.
 
+mod credentials;
 mod mm;
 mod process;
 
@@ -58,14 +59,28 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::getrlimit => process::sys_prlimit64(ctx, 0, a[0] as u32, 0, a[1]),
         Sysno::getuid => Ok(ctx.credentials().uid as isize),
         Sysno::getgid => Ok(ctx.credentials().gid as isize),
+        Sysno::setuid => credentials::sys_setuid(ctx, a[0] as u32),
+        Sysno::setgid => credentials::sys_setgid(ctx, a[0] as u32),
         Sysno::geteuid => Ok(ctx.credentials().euid as isize),
         Sysno::getegid => Ok(ctx.credentials().egid as isize),
         Sysno::setpgid => process::sys_setpgid(ctx, a[0] as i32, a[1] as i32),
         Sysno::getppid => Ok(ctx.process.parent_pid() as isize),
         Sysno::getpgrp => Ok(ctx.process.group() as isize),
         Sysno::setsid => process::sys_setsid(ctx),
+        Sysno::setreuid => credentials::sys_setreuid(ctx, a[0] as u32, a[1] as u32),
+        Sysno::setregid => credentials::sys_setregid(ctx, a[0] as u32, a[1] as u32),
+        Sysno::getgroups => credentials::sys_getgroups(ctx, a[0] as i32, a[1]),
+        Sysno::setgroups => credentials::sys_setgroups(ctx, a[0] as i32, a[1]),
+        Sysno::setresuid => credentials::sys_setresuid(ctx, a[0] as u32, a[1] as u32, a[2] as u32),
+        Sysno::getresuid => credentials::sys_getresuid(ctx, a[0], a[1], a[2]),
+        Sysno::setresgid => credentials::sys_setresgid(ctx, a[0] as u32, a[1] as u32, a[2] as u32),
+        Sysno::getresgid => credentials::sys_getresgid(ctx, a[0], a[1], a[2]),
         Sysno::getpgid => process::sys_getpgid(ctx, a[0] as i32),
+        Sysno::setfsuid => credentials::sys_setfsuid(ctx, a[0] as u32),
+        Sysno::setfsgid => credentials::sys_setfsgid(ctx, a[0] as u32),
         Sysno::getsid => process::sys_getsid(ctx, a[0] as i32),
+        Sysno::capget => credentials::sys_capget(ctx, a[0], a[1]),
+        Sysno::capset => credentials::sys_capset(ctx, a[0], a[1]),
         Sysno::prctl => process::sys_prctl(ctx, a[0] as i32, a[1], a[2]),
         Sysno::mlock => mm::sys_mlock(ctx, a[0], a[1]),
         Sysno::munlock => mm::sys_munlock(ctx, a[0], a[1]),
