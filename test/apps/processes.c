@@ -191,7 +191,7 @@ TEST(body_any_thread_waits_for_the_children_of_all) {
     thread_join(waiter);
 }
 
-static siginfo_t child_info;
+static volatile siginfo_t child_info;
 static volatile int child_signals;
 static void on_child(int signal, siginfo_t *i, void *context) {
     (void)signal;
