@@ -110,7 +110,6 @@ static const struct probe probes[] = {
     P(execve, EFAULT, BAD, 0, 0),
     P(execve, EFAULT, PROGRAM, BAD, 0),
     P(clone3, EFAULT, BAD, 88),
-    P(futex, EFAULT, BAD, FUTEX_WAIT_PRIVATE, 0, 0),
     P(futex, EFAULT, GOOD, FUTEX_WAIT_PRIVATE, 0, BAD),
     P(sched_getaffinity, EFAULT, 0, 128, BAD),
     P(getresuid, EFAULT, BAD, GOOD, GOOD),
@@ -119,7 +118,6 @@ static const struct probe probes[] = {
     P(prctl, EFAULT, 15, BAD),          // PR_SET_NAME
     P(sendfile, EFAULT, PIPE_W, FD, BAD, 10),
     P(memfd_create, EFAULT, BAD, 0),
-    P(mremap, EINVAL, BAD, 4096, 4096, 0),
 };
 
 static long good_buffer[2000];
