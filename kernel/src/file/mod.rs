@@ -209,14 +209,22 @@ impl Description {
     /// # Errors
     /// `EBADF` if not open for reading; what the file says.
     pub fn read(&self, ctx: &Context, dst: &mut IoDst<'_>) -> Result<usize> {
+        self.read_with(ctx, dst, self.status())
+    }
+
+    /// [`Self::read`] with other status flags than the description's, for `preadv2(2)`.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_with(&self, ctx: &Context, dst: &mut IoDst<'_>, status: StatusFlags) -> Result<usize> {
         if !self.access.contains(AccessMode::READ) {
             return Err(EBADF);
         }
         if !self.file.is_seekable() {
-            return self.file.read(ctx, dst, 0, self.status());
+            return self.file.read(ctx, dst, 0, status);
         }
         let mut position = self.position.lock();
-        let count = self.file.read(ctx, dst, *position, self.status())?;
+        let count = self.file.read(ctx, dst, *position, status)?;
         *position += count as u64;
         Ok(count)
     }
@@ -226,14 +234,22 @@ impl Description {
     /// # Errors
     /// `EBADF` if not open for writing; what the file says.
     pub fn write(&self, ctx: &Context, src: &mut IoSrc<'_>) -> Result<usize> {
+        self.write_with(ctx, src, self.status())
+    }
+
+    /// [`Self::write`] with other status flags than the description's, for `pwritev2(2)`.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_with(&self, ctx: &Context, src: &mut IoSrc<'_>, status: StatusFlags) -> Result<usize> {
         if !self.access.contains(AccessMode::WRITE) {
             return Err(EBADF);
         }
         if !self.file.is_seekable() {
-            return self.file.write(ctx, src, 0, self.status()).map(|written| written.count);
+            return self.file.write(ctx, src, 0, status).map(|written| written.count);
         }
         let mut position = self.position.lock();
-        let written = self.file.write(ctx, src, *position, self.status())?;
+        let written = self.file.write(ctx, src, *position, status)?;
         *position = written.end;
         Ok(written.count)
     }

@@ -69,6 +69,14 @@ impl FileTable {
         Ok(())
     }
 
+    /// Whether another descriptor below `limit` is free: `open(2)` asks before it makes a file.
+    ///
+    /// # Errors
+    /// `EMFILE` if there is none.
+    pub fn check_room(&self, limit: usize) -> Result<()> {
+        if self.slots.lock().lowest_free(0) < limit.min(NR_OPEN) { Ok(()) } else { Err(EMFILE) }
+    }
+
     /// Gives `description` the lowest free number at or above `minimum` and below `limit` (`RLIMIT_NOFILE`).
     ///
     /// # Errors

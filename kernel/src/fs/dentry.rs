@@ -91,6 +91,11 @@ impl Dentry {
         self.place.lock().is_deleted
     }
 
+    /// Marks a dentry that is in no tree as deleted (`memfd_create(2)`).
+    pub fn mark_deleted(&self) {
+        self.place.lock().is_deleted = true;
+    }
+
     /// Whether `self` is `other` or above it.
     pub fn is_ancestor_of(self: &Arc<Self>, other: &Arc<Self>) -> bool {
         let mut current = Some(other.clone());

@@ -69,6 +69,7 @@ pub enum Last {
 }
 
 /// Where a path's last component is to be looked up or made.
+#[derive(Clone)]
 pub struct Parent {
     /// The directory; with [`Last::Nothing`] the result itself.
     pub dir: Path,
