@@ -14,8 +14,9 @@ const DEFAULT_INITS: [&str; 5] = ["/init", "/sbin/init", "/etc/init", "/bin/init
 /// # Panics
 /// If there is no root to mount or no program to run: the boot loader gave the kernel nothing to do.
 pub fn run() {
-    if let Err(error) = fs::initramfs::init(ostd::boot::boot_info().initramfs) {
-        panic!("cannot unpack the initramfs: {error}");
+    if let Err(error) = fs::init(ostd::boot::boot_info().initramfs) {
+        // What came before the damage may still have an init.
+        ostd::error!("{error}");
     }
     let command_line = cmdline::get();
     let candidates = match &command_line.init {

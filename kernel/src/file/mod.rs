@@ -171,6 +171,9 @@ impl<F: File + ?Sized> Drop for Description<F> {
             // As `Target::id` has it: the address does not depend on how much is known of the file's type.
             pollable.pollee().close(core::ptr::from_ref(self).addr());
         }
+        if self.has_locks.load(Ordering::Relaxed) {
+            crate::fs::locks::release_description(self.file.inode(), self.id);
+        }
     }
 }
 
@@ -197,6 +200,11 @@ impl Description {
     /// The inode behind the file.
     pub fn inode(&self) -> &Arc<dyn crate::fs::Inode> {
         self.file.inode()
+    }
+
+    /// Notes that it holds locks, for its end.
+    pub fn note_locks(&self) {
+        self.has_locks.store(true, Ordering::Relaxed);
     }
 
     /// Whether it was opened with `O_PATH`.

@@ -205,3 +205,10 @@ impl Slots {
         self.entries.get_mut(number).and_then(Option::take)
     }
 }
+
+impl Drop for FileTable {
+    /// The last thread that used it ended: its record locks go with it.
+    fn drop(&mut self) {
+        crate::fs::locks::release_table(core::ptr::from_ref(self).addr());
+    }
+}

@@ -182,6 +182,11 @@ impl Mount {
         &self.root
     }
 
+    /// The first column of `/proc/mounts`.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// Its flags.
     pub fn flags(&self) -> MountFlags {
         MountFlags::from_bits_truncate(self.flags.load(Relaxed))

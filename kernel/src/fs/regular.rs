@@ -2,10 +2,11 @@
 
 //! Open regular files.
 
-use super::Inode;
+use super::{Inode, modify};
 use crate::{
     file::{File, IoDst, IoSrc, Mappable, StatusFlags, Written},
     prelude::*,
+    process::{Resource, credentials::Capabilities},
 };
 
 /// An open regular file: reads and writes go to the inode.
@@ -29,8 +30,14 @@ impl File for RegularFile {
         Ok(count)
     }
 
-    fn write(&self, _ctx: &Context, src: &mut IoSrc<'_>, offset: u64, status: StatusFlags) -> Result<Written> {
-        self.inode.write_at(offset, src, status.contains(StatusFlags::APPEND))
+    fn write(&self, ctx: &Context, src: &mut IoSrc<'_>, offset: u64, status: StatusFlags) -> Result<Written> {
+        let append = status.contains(StatusFlags::APPEND);
+        limit_to_size_limit(ctx, src, if append { self.inode.size() } else { offset })?;
+        let written = self.inode.write_at(offset, src, append)?;
+        if written.count > 0 && !ctx.credentials().has(Capabilities::FSETID) {
+            modify::drop_set_id_bits(&self.inode);
+        }
+        Ok(written)
     }
 
     fn is_seekable(&self) -> bool {
@@ -50,4 +57,30 @@ impl File for RegularFile {
     fn inode(&self) -> &Arc<dyn Inode> {
         &self.inode
     }
+}
+
+/// Shortens `src` to what `RLIMIT_FSIZE` allows at `offset`.
+///
+/// # Errors
+/// `EFBIG`, with `SIGXFSZ`, if that is nothing.
+fn limit_to_size_limit(ctx: &Context, src: &mut IoSrc<'_>, offset: u64) -> Result<()> {
+    let limit = ctx.process.limits.soft(Resource::Fsize);
+    let end = offset.saturating_add(src.remain() as u64);
+    if end <= limit || src.remain() == 0 {
+        return Ok(());
+    }
+    check_size_limit(ctx, offset.saturating_add(1))?;
+    src.limit(usize::try_from(limit - offset).unwrap_or(usize::MAX));
+    Ok(())
+}
+
+/// Checks a file's new size against `RLIMIT_FSIZE`.
+///
+/// # Errors
+/// `EFBIG` if it is larger.
+pub fn check_size_limit(ctx: &Context, size: u64) -> Result<()> {
+    if size <= ctx.process.limits.soft(Resource::Fsize) {
+        return Ok(());
+    }
+    Err(EFBIG)
 }

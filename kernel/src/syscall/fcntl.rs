@@ -53,8 +53,7 @@ pub fn sys_fcntl(ctx: &Context, fd: Fd, command: u32, argument: usize) -> Result
         command::OFD_GETLK => get_lock(ctx, &file, argument, Owner::Description(file.id())),
         command::OFD_SETLK => set_lock(ctx, &file, argument, Owner::Description(file.id()), false),
         command::OFD_SETLKW => set_lock(ctx, &file, argument, Owner::Description(file.id()), true),
-        command::SETPIPE_SZ => file.file().set_capacity(ctx, argument as u32).map(|size| size as isize),
-        command::GETPIPE_SZ => file.file().capacity().map(|size| size as isize),
+        command::SETPIPE_SZ | command::GETPIPE_SZ => Err(EBADF), // No pipe.
         command::ADD_SEALS => add_seals(&file, argument as u32),
         command::GET_SEALS => Ok(file.inode().seals().ok_or(EINVAL)?.get().bits() as isize),
         _ => Err(EINVAL),

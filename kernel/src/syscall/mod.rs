@@ -10,14 +10,23 @@
 //! A register holds 64 bits; a C `int` is its low half. The table narrows with `as`, which is exactly what the ABI says
 //! (the upper half of an `int` argument is undefined), and nothing else in the kernel does.
 
+mod attributes;
 mod credentials;
+mod dir;
+mod fcntl;
+mod file;
 mod mm;
+mod mount;
 mod process;
+mod rw;
+mod stat;
+mod storage;
 
 use ostd::arch::cpu::context::UserContext;
 use syscalls::Sysno;
 
-use crate::{prelude::*, process::Work};
+use self::{attributes::XattrTarget, dir::DirentFormat, stat::AT_SYMLINK_NOFOLLOW};
+use crate::{fs::walk::AT_FDCWD, prelude::*, process::Work};
 
 /// Runs the system call that `regs` ask for and stores its answer in them.
 pub fn handle(ctx: &Context, regs: &mut UserContext) {
@@ -41,21 +50,62 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         return Err(ENOSYS);
     };
     match call {
+        Sysno::read => rw::sys_read(ctx, a[0] as i32, a[1], a[2]),
+        Sysno::write => rw::sys_write(ctx, a[0] as i32, a[1], a[2]),
+        Sysno::open => file::sys_open(ctx, a[0], a[1] as u32, a[2] as u32),
+        Sysno::close => file::sys_close(ctx, a[0] as i32),
+        Sysno::stat => stat::sys_newfstatat(ctx, AT_FDCWD, a[0], a[1], 0),
+        Sysno::fstat => stat::sys_fstat(ctx, a[0] as i32, a[1]),
+        Sysno::lstat => stat::sys_newfstatat(ctx, AT_FDCWD, a[0], a[1], AT_SYMLINK_NOFOLLOW),
+        Sysno::lseek => rw::sys_lseek(ctx, a[0] as i32, a[1] as i64, a[2] as u32),
         Sysno::mmap => mm::sys_mmap(ctx, a[0], a[1], a[2], a[3] as u32, a[4] as i32, a[5]),
         Sysno::mprotect => mm::sys_mprotect(ctx, a[0], a[1], a[2]),
         Sysno::munmap => mm::sys_munmap(ctx, a[0], a[1]),
         Sysno::brk => mm::sys_brk(ctx, a[0]),
+        Sysno::ioctl => fcntl::sys_ioctl(ctx, a[0] as i32, a[1] as u32, a[2]),
+        Sysno::pread64 => rw::sys_pread64(ctx, a[0] as i32, a[1], a[2], a[3] as i64),
+        Sysno::pwrite64 => rw::sys_pwrite64(ctx, a[0] as i32, a[1], a[2], a[3] as i64),
+        Sysno::readv => rw::sys_readv(ctx, a[0] as i32, a[1], a[2]),
+        Sysno::writev => rw::sys_writev(ctx, a[0] as i32, a[1], a[2]),
+        Sysno::access => stat::sys_faccessat2(ctx, AT_FDCWD, a[0], a[1] as u32, 0),
         Sysno::mremap => mm::sys_mremap(ctx, a[0], a[1], a[2], a[3], a[4]),
         Sysno::msync => mm::sys_msync(ctx, a[0], a[1], a[2] as u32),
         Sysno::mincore => mm::sys_mincore(ctx, a[0], a[1], a[2]),
         Sysno::madvise => mm::sys_madvise(ctx, a[0], a[1], a[2] as i32),
+        Sysno::dup => file::sys_dup(ctx, a[0] as i32),
+        Sysno::dup2 => file::sys_dup2(ctx, a[0] as i32, a[1] as i32),
         Sysno::getpid => process::sys_getpid(ctx),
+        Sysno::sendfile => storage::sys_sendfile(ctx, a[0] as i32, a[1] as i32, a[2], a[3]),
         Sysno::clone => process::sys_clone(ctx, regs, a[0] as u64, a[1], a[2], a[3], a[4]),
         Sysno::fork => process::sys_fork(ctx, regs),
         Sysno::vfork => process::sys_vfork(ctx, regs),
         Sysno::execve => process::sys_execve(ctx, regs, a[0], a[1], a[2]),
         Sysno::exit => process::sys_exit(ctx, a[0] as i32),
         Sysno::wait4 => process::sys_wait4(ctx, a[0] as i32, a[1], a[2] as u32, a[3]),
+        Sysno::fcntl => fcntl::sys_fcntl(ctx, a[0] as i32, a[1] as u32, a[2]),
+        Sysno::flock => fcntl::sys_flock(ctx, a[0] as i32, a[1] as u32),
+        Sysno::fsync => storage::sys_fsync(ctx, a[0] as i32),
+        Sysno::fdatasync => storage::sys_fsync(ctx, a[0] as i32),
+        Sysno::truncate => storage::sys_truncate(ctx, a[0], a[1] as i64),
+        Sysno::ftruncate => storage::sys_ftruncate(ctx, a[0] as i32, a[1] as i64),
+        Sysno::getdents => dir::sys_getdents(ctx, a[0] as i32, a[1], a[2] as u32 as usize, DirentFormat::Old),
+        Sysno::getcwd => dir::sys_getcwd(ctx, a[0], a[1]),
+        Sysno::chdir => dir::sys_chdir(ctx, a[0]),
+        Sysno::fchdir => dir::sys_fchdir(ctx, a[0] as i32),
+        Sysno::rename => dir::sys_renameat2(ctx, AT_FDCWD, a[0], AT_FDCWD, a[1], 0),
+        Sysno::mkdir => dir::sys_mkdirat(ctx, AT_FDCWD, a[0], a[1] as u32),
+        Sysno::rmdir => dir::sys_rmdir(ctx, a[0]),
+        Sysno::creat => file::sys_creat(ctx, a[0], a[1] as u32),
+        Sysno::link => dir::sys_linkat(ctx, AT_FDCWD, a[0], AT_FDCWD, a[1], 0),
+        Sysno::unlink => dir::sys_unlinkat(ctx, AT_FDCWD, a[0], 0),
+        Sysno::symlink => dir::sys_symlinkat(ctx, a[0], AT_FDCWD, a[1]),
+        Sysno::readlink => stat::sys_readlinkat(ctx, AT_FDCWD, a[0], a[1], a[2] as i32),
+        Sysno::chmod => attributes::sys_fchmodat2(ctx, AT_FDCWD, a[0], a[1] as u32, 0),
+        Sysno::fchmod => attributes::sys_fchmod(ctx, a[0] as i32, a[1] as u32),
+        Sysno::chown => attributes::sys_fchownat(ctx, AT_FDCWD, a[0], a[1] as u32, a[2] as u32, 0),
+        Sysno::fchown => attributes::sys_fchown(ctx, a[0] as i32, a[1] as u32, a[2] as u32),
+        Sysno::lchown => attributes::sys_fchownat(ctx, AT_FDCWD, a[0], a[1] as u32, a[2] as u32, AT_SYMLINK_NOFOLLOW),
+        Sysno::umask => dir::sys_umask(ctx, a[0] as u32),
         Sysno::getrlimit => process::sys_prlimit64(ctx, 0, a[0] as u32, 0, a[1]),
         Sysno::getuid => Ok(ctx.credentials().uid as isize),
         Sysno::getgid => Ok(ctx.credentials().gid as isize),
@@ -81,23 +131,77 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::getsid => process::sys_getsid(ctx, a[0] as i32),
         Sysno::capget => credentials::sys_capget(ctx, a[0], a[1]),
         Sysno::capset => credentials::sys_capset(ctx, a[0], a[1]),
-        Sysno::prctl => process::sys_prctl(ctx, a[0] as i32, a[1], a[2]),
+        Sysno::utime => attributes::sys_utime(ctx, a[0], a[1]),
+        Sysno::mknod => dir::sys_mknodat(ctx, AT_FDCWD, a[0], a[1] as u32, a[2] as u32),
+        Sysno::statfs => stat::sys_statfs(ctx, a[0], a[1]),
+        Sysno::fstatfs => stat::sys_fstatfs(ctx, a[0] as i32, a[1]),
         Sysno::mlock => mm::sys_mlock(ctx, a[0], a[1]),
         Sysno::munlock => mm::sys_munlock(ctx, a[0], a[1]),
         Sysno::mlockall => mm::sys_mlockall(ctx, a[0] as u32),
         Sysno::munlockall => mm::sys_munlockall(ctx),
+        Sysno::prctl => process::sys_prctl(ctx, a[0] as i32, a[1], a[2]),
         Sysno::arch_prctl => process::sys_arch_prctl(ctx, a[0] as i32, a[1]),
         Sysno::setrlimit => process::sys_prlimit64(ctx, 0, a[0] as u32, a[1], 0),
+        Sysno::chroot => dir::sys_chroot(ctx, a[0]),
+        Sysno::sync => Ok(0),
+        Sysno::mount => mount::sys_mount(ctx, a[0], a[1], a[2], a[3] as u64, a[4]),
+        Sysno::umount2 => mount::sys_umount2(ctx, a[0], a[1] as u32),
         Sysno::gettid => Ok(ctx.thread.tid() as isize),
+        Sysno::readahead => storage::sys_readahead(ctx, a[0] as i32),
+        Sysno::setxattr => attributes::sys_xattr(ctx, XattrTarget::Path(a[0]), a[1]),
+        Sysno::lsetxattr => attributes::sys_xattr(ctx, XattrTarget::Link(a[0]), a[1]),
+        Sysno::fsetxattr => attributes::sys_xattr(ctx, XattrTarget::Descriptor(a[0] as i32), a[1]),
+        Sysno::getxattr => attributes::sys_xattr(ctx, XattrTarget::Path(a[0]), a[1]),
+        Sysno::lgetxattr => attributes::sys_xattr(ctx, XattrTarget::Link(a[0]), a[1]),
+        Sysno::fgetxattr => attributes::sys_xattr(ctx, XattrTarget::Descriptor(a[0] as i32), a[1]),
+        Sysno::listxattr => attributes::sys_listxattr(ctx, XattrTarget::Path(a[0])),
+        Sysno::llistxattr => attributes::sys_listxattr(ctx, XattrTarget::Link(a[0])),
+        Sysno::flistxattr => attributes::sys_listxattr(ctx, XattrTarget::Descriptor(a[0] as i32)),
+        Sysno::removexattr => attributes::sys_xattr(ctx, XattrTarget::Path(a[0]), a[1]),
+        Sysno::lremovexattr => attributes::sys_xattr(ctx, XattrTarget::Link(a[0]), a[1]),
+        Sysno::fremovexattr => attributes::sys_xattr(ctx, XattrTarget::Descriptor(a[0] as i32), a[1]),
+        Sysno::getdents64 => dir::sys_getdents(ctx, a[0] as i32, a[1], a[2] as u32 as usize, DirentFormat::Wide),
         Sysno::set_tid_address => process::sys_set_tid_address(ctx, a[0]),
+        Sysno::fadvise64 => storage::sys_fadvise64(ctx, a[0] as i32, a[1] as i64, a[2] as i64, a[3] as u32),
         Sysno::exit_group => process::sys_exit_group(ctx, a[0] as i32),
+        Sysno::utimes => attributes::sys_futimesat(ctx, AT_FDCWD, a[0], a[1]),
         Sysno::waitid => process::sys_waitid(ctx, a[0] as i32, a[1] as u32, a[2], a[3] as u32, a[4]),
+        Sysno::openat => file::sys_openat(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32),
+        Sysno::mkdirat => dir::sys_mkdirat(ctx, a[0] as i32, a[1], a[2] as u32),
+        Sysno::mknodat => dir::sys_mknodat(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32),
+        Sysno::fchownat => attributes::sys_fchownat(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32, a[4] as u32),
+        Sysno::futimesat => attributes::sys_futimesat(ctx, a[0] as i32, a[1], a[2]),
+        Sysno::newfstatat => stat::sys_newfstatat(ctx, a[0] as i32, a[1], a[2], a[3] as u32),
+        Sysno::unlinkat => dir::sys_unlinkat(ctx, a[0] as i32, a[1], a[2] as u32),
+        Sysno::renameat => dir::sys_renameat2(ctx, a[0] as i32, a[1], a[2] as i32, a[3], 0),
+        Sysno::linkat => dir::sys_linkat(ctx, a[0] as i32, a[1], a[2] as i32, a[3], a[4] as u32),
+        Sysno::symlinkat => dir::sys_symlinkat(ctx, a[0], a[1] as i32, a[2]),
+        Sysno::readlinkat => stat::sys_readlinkat(ctx, a[0] as i32, a[1], a[2], a[3] as i32),
+        Sysno::fchmodat => attributes::sys_fchmodat2(ctx, a[0] as i32, a[1], a[2] as u32, 0),
+        Sysno::faccessat => stat::sys_faccessat2(ctx, a[0] as i32, a[1], a[2] as u32, 0),
+        Sysno::sync_file_range => storage::sys_sync_file_range(ctx, a[0] as i32, a[1] as i64, a[2] as i64, a[3] as u32),
+        Sysno::utimensat => attributes::sys_utimensat(ctx, a[0] as i32, a[1], a[2], a[3] as u32),
+        Sysno::fallocate => storage::sys_fallocate(ctx, a[0] as i32, a[1] as u32, a[2] as i64, a[3] as i64),
+        Sysno::dup3 => file::sys_dup3(ctx, a[0] as i32, a[1] as i32, a[2] as u32),
+        Sysno::preadv => rw::sys_preadv(ctx, a[0] as i32, a[1], a[2], a[3] as i64),
+        Sysno::pwritev => rw::sys_pwritev(ctx, a[0] as i32, a[1], a[2], a[3] as i64),
         Sysno::prlimit64 => process::sys_prlimit64(ctx, a[0] as i32, a[1] as u32, a[2], a[3]),
+        Sysno::syncfs => storage::sys_syncfs(ctx, a[0] as i32),
+        Sysno::renameat2 => dir::sys_renameat2(ctx, a[0] as i32, a[1], a[2] as i32, a[3], a[4] as u32),
+        Sysno::memfd_create => file::sys_memfd_create(ctx, a[0], a[1] as u32),
         Sysno::execveat => {
             process::sys_execveat(ctx, regs, a[0] as i32, a[1], a[2], a[3], a[4] as u32)
         }
-        Sysno::clone3 => process::sys_clone3(ctx, regs, a[0], a[1]),
         Sysno::mlock2 => mm::sys_mlock2(ctx, a[0], a[1], a[2] as u32),
+        Sysno::copy_file_range => storage::sys_copy_file_range(ctx, a[0] as i32, a[1], a[2] as i32, a[3], a[4], a[5] as u32),
+        Sysno::preadv2 => rw::sys_preadv2(ctx, a[0] as i32, a[1], a[2], a[3] as i64, a[5] as u32),
+        Sysno::pwritev2 => rw::sys_pwritev2(ctx, a[0] as i32, a[1], a[2], a[3] as i64, a[5] as u32),
+        Sysno::statx => stat::sys_statx(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32, a[4]),
+        Sysno::clone3 => process::sys_clone3(ctx, regs, a[0], a[1]),
+        Sysno::close_range => file::sys_close_range(ctx, a[0] as u32, a[1] as u32, a[2] as u32),
+        Sysno::openat2 => file::sys_openat2(ctx, a[0] as i32, a[1], a[2], a[3]),
+        Sysno::faccessat2 => stat::sys_faccessat2(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32),
+        Sysno::fchmodat2 => attributes::sys_fchmodat2(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32),
         _ => not_implemented(call),
     }
 }
