@@ -1,0 +1,54 @@
+#!/bin/sh
+# SPDX-License-Identifier: MPL-2.0
+#
+# What `make check` does: all that can be known about the sources without QEMU. Prints each step and stops at the first
+# that fails. Compiles into directories of its own, so that it disturbs no other build.
+set -eu
+POLLUX_ROOT=$(cd "$(dirname "$0")/.." && pwd)
+. "$POLLUX_ROOT/scripts/env.sh"
+cd "$POLLUX_ROOT"
+
+cargo() { sh scripts/cargo.sh "$@"; }
+step() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+
+# The flags that OSDK builds with, as far as they matter to lints (the linker's do not).
+KERNEL_TARGET="--target x86_64-unknown-none -Zbuild-std=core,alloc,compiler_builtins
+    -Zbuild-std-features=compiler-builtins-mem --target-dir target/check"
+KERNEL_FLAGS="-C relocation-model=static -C force-unwind-tables=yes -C no-redzone=y --check-cfg cfg(ktest)"
+HOST_LIBS=$(for manifest in kernel/libs/*/Cargo.toml; do [ ! -f "$manifest" ] || echo "$manifest"; done)
+
+step "format"
+cargo fmt --all --check
+cargo fmt --manifest-path tools/Cargo.toml --all --check
+cargo fmt --manifest-path test/apps/rust/Cargo.toml --all --check
+
+step "lints: tools"
+cargo clippy --quiet --release --locked --all-targets --manifest-path tools/Cargo.toml --target-dir target/host -- -D warnings
+
+step "no unsafe code in kernel/"
+mkdir -p target/host
+cargo build --quiet --release --locked --manifest-path tools/Cargo.toml --target-dir target/host -p pollux-lint
+target/host/release/pollux-lint kernel
+
+step "the kernel's dependencies are those of Cargo.lock"
+cargo metadata --locked --format-version 1 >/dev/null
+sh scripts/check-locks.sh
+
+step "lints: libraries"
+for manifest in $HOST_LIBS; do
+    cargo clippy --quiet --locked --all-targets --manifest-path "$manifest" --target-dir target/libs -- -D warnings
+done
+
+step "lints: kernel"
+RUSTFLAGS="$KERNEL_FLAGS" cargo clippy --quiet --locked -p pollux $KERNEL_TARGET -- -D warnings
+step "lints: kernel with its tests"
+RUSTFLAGS="$KERNEL_FLAGS --cfg ktest -C panic=unwind" cargo clippy --quiet --locked -p pollux $KERNEL_TARGET-ktest -- -D warnings
+
+step "host tests: tools"
+cargo test --quiet --release --locked --manifest-path tools/Cargo.toml --target-dir target/host
+
+step "host tests: libraries"
+for manifest in $HOST_LIBS; do
+    cargo test --quiet --locked --manifest-path "$manifest" --target-dir target/libs
+done
+step "check: all is well"
