@@ -19,6 +19,7 @@ macro_rules! __log_prefix {
 mod boot;
 mod cmdline;
 mod context;
+mod device;
 mod error;
 mod file;
 mod fs;

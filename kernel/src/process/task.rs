@@ -28,6 +28,8 @@ use crate::{prelude::*, signal, syscall, time::ThreadParker, vm::AddressSpace};
 pub enum TaskData {
     /// A CPU's idle task.
     Idle,
+    /// A thread of the kernel's own.
+    Kernel,
     /// A thread of a program.
     User(Arc<Thread>),
 }

@@ -11,7 +11,10 @@ use super::{
     pty::{self, PtyMaster},
     termios::{LocalFlags, Termio, Termios, Termios2, WindowSize},
 };
-use crate::{prelude::*, process::Pid};
+use crate::{
+    prelude::*,
+    process::{Pid, credentials::Capabilities},
+};
 
 const TCGETS: u32 = 0x5401;
 const TCSETS: u32 = 0x5402;
@@ -88,7 +91,7 @@ pub(super) fn on_terminal(tty: &Arc<Tty>, file: &TtyFile, ctx: &Context, command
             tty.drain(ctx, file)?;
         }
         TIOCSCTTY => {
-            let force = argument == 1 && ctx.credentials().is_root();
+            let force = argument == 1 && is_privileged(ctx);
             job::acquire(tty, &ctx.process, force)?;
         }
         TIOCNOTTY => job::release(tty, &ctx.process)?,
@@ -108,14 +111,14 @@ pub(super) fn on_terminal(tty: &Arc<Tty>, file: &TtyFile, ctx: &Context, command
         FIONREAD => write_count(ctx, argument, tty.line.read(|line| line.discipline.readable_bytes()))?,
         TIOCOUTQ => write_count(ctx, argument, tty.line.read(|line| line.output.len()))?,
         TIOCSTI => {
-            if !ctx.credentials().is_root() {
+            if !is_privileged(ctx) {
                 return Err(EPERM);
             }
             let byte: u8 = ctx.read_val(argument)?;
             tty.receive(&[byte]);
         }
         TIOCVHANGUP => {
-            if !ctx.credentials().is_root() {
+            if !is_privileged(ctx) {
                 return Err(EPERM);
             }
             tty.hang_up();
@@ -222,6 +225,10 @@ fn common(tty: &Arc<Tty>, ctx: &Context, command: u32, argument: usize) -> Resul
 
 fn controlled<'a>(tty: &'a Tty, ctx: &Context) -> Result<&'a Tty> {
     if tty.session() == Some(ctx.process.session()) { Ok(tty) } else { Err(ENOTTY) }
+}
+
+fn is_privileged(ctx: &Context) -> bool {
+    ctx.credentials().has(Capabilities::SYS_ADMIN)
 }
 
 fn write_count(ctx: &Context, address: Vaddr, count: usize) -> Result<()> {

@@ -200,8 +200,8 @@ impl Tty {
             if line.is_stopped || line.output.is_empty() {
                 return 0;
             }
-            let mut count = 0;
-            for (to, from) in bytes.iter_mut().zip(line.output.take(bytes.len())) {
+            let (max, mut count) = (bytes.len(), 0);
+            for (to, from) in bytes.iter_mut().zip(line.output.take(max)) {
                 *to = from;
                 count += 1;
             }

@@ -2,7 +2,7 @@
 
 //! Terminal settings: `struct termios` as the kernel's ioctls pass it, and its flags (`termios(3)`, x86-64 values).
 
-use crate::prelude::*;
+use ostd_pod::Pod;
 
 bitflags::bitflags! {
     /// `c_iflag`: what happens to input.
