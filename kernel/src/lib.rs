@@ -32,6 +32,7 @@ mod random;
 mod sched;
 mod signal;
 mod syscall;
+mod system;
 mod time;
 mod trace;
 mod vm;

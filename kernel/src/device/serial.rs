@@ -18,7 +18,7 @@
 //! The UART's lock is taken with IRQs disabled; inside it the terminal's state may be locked ([`SerialPort::pump`]), never
 //! the other way round.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ostd::{
     arch::{
@@ -61,6 +61,9 @@ pub struct SerialPort {
     tty: Once<Arc<Tty>>,
     /// The worker is to look at it.
     needs_service: AtomicBool,
+    /// The ISA interrupt, and how often it came.
+    irq: u8,
+    interrupts: AtomicU64,
 }
 
 struct Uart {
@@ -116,7 +119,8 @@ impl SerialPort {
             _irq: None,
         };
         let uart = SpinLock::new(uart);
-        let port = Arc::new(Self { index, uart, tty: Once::new(), needs_service: AtomicBool::new(false) });
+        let (tty, needs_service, interrupts) = (Once::new(), AtomicBool::new(false), AtomicU64::new(0));
+        let port = Arc::new(Self { index, uart, tty, needs_service, irq, interrupts });
         port.tty.call_once(|| Tty::new_serial(index as u32, port.clone()));
         match map_interrupt(&port, irq) {
             Some(line) => port.uart.lock()._irq = Some(line),
@@ -129,6 +133,16 @@ impl SerialPort {
     /// 0 for `ttyS0`.
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// The ISA interrupt.
+    pub fn irq(&self) -> u8 {
+        self.irq
+    }
+
+    /// How often it interrupted.
+    pub fn interrupts(&self) -> u64 {
+        self.interrupts.load(Ordering::Relaxed)
     }
 
     /// The terminal on the line.
@@ -165,6 +179,7 @@ impl SerialPort {
     }
 
     fn on_interrupt(&self) {
+        self.interrupts.fetch_add(1, Ordering::Relaxed);
         let mut uart = self.uart.lock();
         uart.fill_ring();
         // The transmit interrupt is a one-shot request of `pump`.

@@ -17,6 +17,7 @@ pub mod anon;
 pub mod clock;
 pub mod context;
 pub mod dentry;
+pub mod devfs;
 pub mod device;
 pub mod dir;
 pub mod fifo;
@@ -28,6 +29,8 @@ pub mod modify;
 pub mod mount;
 pub mod open;
 pub mod path;
+pub mod procfs;
+pub mod pseudo;
 pub mod regular;
 pub mod seals;
 pub mod tmpfs;
@@ -54,5 +57,8 @@ pub use self::{
 pub fn init(image: Option<&'static [u8]>) -> core::result::Result<(), initramfs::ImageError> {
     mount::register_type(&tmpfs::Flavour::Ramfs);
     mount::register_type(&tmpfs::Flavour::Tmpfs);
+    mount::register_type(&devfs::DevTmpFsType);
+    mount::register_type(&devfs::devpts::DevPtsType);
+    mount::register_type(&procfs::ProcFsType);
     initramfs::init(image)
 }

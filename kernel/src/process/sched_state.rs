@@ -2,15 +2,20 @@
 
 //! What the scheduler keeps with each thread.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use ostd::{cpu::CpuId, util::id_set::Id};
 
-/// Last CPU and affinity of a thread. All accesses are `Relaxed`: a stale value costs balance only.
+/// Last CPU, affinity and statistics of a thread. All accesses are `Relaxed`: a stale value costs balance only.
 pub struct SchedState {
     last_cpu: AtomicU32,
     /// Bit `n` is set if CPU `n` is allowed, as in `sched_setaffinity(2)`'s mask.
     affinity: AtomicU64,
+    /// Whether it runs or waits for a CPU.
+    is_runnable: AtomicBool,
+    /// How often it went to sleep, and how often it lost the CPU to another.
+    sleeps: AtomicU64,
+    preemptions: AtomicU64,
 }
 
 impl SchedState {
@@ -18,7 +23,13 @@ impl SchedState {
 
     /// A thread that has not run and may run anywhere in `affinity`.
     pub fn new(affinity: u64) -> Self {
-        Self { last_cpu: AtomicU32::new(Self::NO_CPU), affinity: AtomicU64::new(affinity) }
+        Self {
+            last_cpu: AtomicU32::new(Self::NO_CPU),
+            affinity: AtomicU64::new(affinity),
+            is_runnable: AtomicBool::new(false),
+            sleeps: AtomicU64::new(0),
+            preemptions: AtomicU64::new(0),
+        }
     }
 
     /// The CPU that it ran on last.
@@ -29,6 +40,34 @@ impl SchedState {
     /// Records the CPU that it is about to run on.
     pub fn set_last_cpu(&self, cpu: CpuId) {
         self.last_cpu.store(cpu.as_usize() as u32, Relaxed);
+    }
+
+    /// Whether it runs or waits for a CPU.
+    pub fn is_runnable(&self) -> bool {
+        self.is_runnable.load(Relaxed)
+    }
+
+    /// Records that it became runnable, or goes to sleep. Under the lock of its run queue, so plain stores suffice.
+    pub fn set_runnable(&self, is_runnable: bool) {
+        self.is_runnable.store(is_runnable, Relaxed);
+        if !is_runnable {
+            self.sleeps.store(self.sleeps.load(Relaxed) + 1, Relaxed);
+        }
+    }
+
+    /// Records that it lost the CPU to another task, likewise.
+    pub fn count_preemption(&self) {
+        self.preemptions.store(self.preemptions.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// How often it went to sleep.
+    pub fn voluntary_switches(&self) -> u64 {
+        self.sleeps.load(Relaxed)
+    }
+
+    /// How often it lost the CPU to another task.
+    pub fn involuntary_switches(&self) -> u64 {
+        self.preemptions.load(Relaxed)
     }
 
     /// The mask of allowed CPUs.

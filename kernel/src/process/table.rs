@@ -5,7 +5,7 @@
 //! The table's lock also guards the relations between processes (parent, children, group, session): whoever changes them
 //! holds it, and each process mirrors its own in atomics for the calls that only ask.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use ostd::sync::SpinLockGuard;
 
@@ -77,6 +77,14 @@ pub fn init_process() -> Option<Arc<Process>> {
     process(1)
 }
 
+/// Threads ever made, as `/proc/stat` counts them.
+static CREATED: AtomicU64 = AtomicU64::new(0);
+
+/// Threads ever made.
+pub fn created_threads() -> u64 {
+    CREATED.load(Ordering::Relaxed)
+}
+
 /// Number of threads.
 pub fn thread_count() -> usize {
     lock().threads.len()
@@ -112,6 +120,7 @@ impl Table {
 
     /// Adds a thread.
     pub fn insert_thread(&mut self, thread: Arc<Thread>) {
+        CREATED.fetch_add(1, Ordering::Relaxed);
         self.threads.insert(thread.tid(), thread);
     }
 

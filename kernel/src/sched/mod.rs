@@ -21,7 +21,7 @@
 //! Each queue has one spin lock, taken with IRQs disabled: callers are in any context. No function holds two of them.
 //! Lengths and idle flags are mirrored in atomics so that choosing a CPU takes no lock; a stale value only costs balance.
 
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use ostd::{
     cpu::{CpuId, PinCurrentCpu, all_cpus, num_cpus},
@@ -36,6 +36,8 @@ use ostd::{
     util::id_set::Id,
 };
 
+use spin::Once;
+
 use crate::{prelude::*, process::TaskData, time};
 
 /// Timer ticks (1 ms each) that a task may run while another one waits.
@@ -44,8 +46,23 @@ const SLICE_TICKS: u32 = 4;
 /// Injects the scheduler into OSTD. Call once, on the boot CPU, before the first task exists.
 pub fn init() {
     let queues = (0..num_cpus()).map(|_| CpuQueue::new()).collect();
-    inject_scheduler(Box::leak(Box::new(FifoScheduler { queues })));
+    let scheduler = SCHEDULER.call_once(|| FifoScheduler { queues });
+    inject_scheduler(scheduler);
 }
+
+/// Tasks of programs that run or wait for a CPU.
+pub fn runnable() -> usize {
+    let queues = SCHEDULER.get().map(|scheduler| &*scheduler.queues).unwrap_or(&[]);
+    queues.iter().map(|queue| queue.waiting.load(Relaxed) + usize::from(!queue.is_idle.load(Relaxed))).sum()
+}
+
+/// How often any CPU switched to another task.
+pub fn switches() -> u64 {
+    let queues = SCHEDULER.get().map(|scheduler| &*scheduler.queues).unwrap_or(&[]);
+    queues.iter().map(|queue| queue.switches.load(Relaxed)).sum()
+}
+
+static SCHEDULER: Once<FifoScheduler> = Once::new();
 
 /// Starts ticks on this CPU and becomes its idle task, which runs `first` and then idles. Every CPU calls this at the end of
 /// its boot; the boot CPU starts the first program in `first`, because a task is needed to switch away from.
@@ -70,6 +87,12 @@ pub fn run_idle_on_cpu(first: fn()) -> ! {
     }
 }
 
+fn mark_runnable(task: &Task, is_runnable: bool) {
+    if let Some(TaskData::User(thread)) = task.data().downcast_ref() {
+        thread.sched.set_runnable(is_runnable);
+    }
+}
+
 fn is_idle_task(task: &Task) -> bool {
     matches!(task.data().downcast_ref(), Some(TaskData::Idle))
 }
@@ -85,6 +108,8 @@ struct CpuQueue {
     waiting: AtomicUsize,
     /// Whether the CPU runs its idle task or none.
     is_idle: AtomicBool,
+    /// How often it switched to another task.
+    switches: AtomicU64,
 }
 
 struct RunQueue {
@@ -93,16 +118,25 @@ struct RunQueue {
     idle: Option<Arc<Task>>,
     /// Ticks since `current` was picked.
     ticks: u32,
+    /// How often another task was picked.
+    switches: u64,
 }
 
 impl CpuQueue {
     fn new() -> Self {
         let inner =
-            RunQueue { current: None, ready: VecDeque::with_capacity(64), idle: None, ticks: 0 };
+            RunQueue {
+            current: None,
+            ready: VecDeque::with_capacity(64),
+            idle: None,
+            ticks: 0,
+            switches: 0,
+        };
         Self {
             inner: SpinLock::new(inner),
             waiting: AtomicUsize::new(0),
             is_idle: AtomicBool::new(true),
+            switches: AtomicU64::new(0),
         }
     }
 
@@ -114,6 +148,7 @@ impl CpuQueue {
     fn mirror(&self, run_queue: &RunQueue) {
         self.waiting.store(run_queue.ready.len(), Relaxed);
         self.is_idle.store(run_queue.runs_nothing(), Relaxed);
+        self.switches.store(run_queue.switches, Relaxed);
     }
 }
 
@@ -202,6 +237,7 @@ impl Scheduler for FifoScheduler {
             if task.schedule_info().cpu.set_if_is_none(cpu).is_err() {
                 continue;
             }
+            mark_runnable(&task, true);
             run_queue.ready.push_back(task);
             queue.mirror(&run_queue);
             return run_queue.runs_nothing().then_some(cpu);
@@ -262,7 +298,11 @@ impl LocalRunQueue for LocalQueue<'_> {
         if let Some(TaskData::User(thread)) = next.data().downcast_ref() {
             thread.sched.set_last_cpu(self.cpu);
         }
+        run_queue.switches += 1;
         let previous = run_queue.current.replace(next);
+        if let Some(TaskData::User(thread)) = previous.as_ref().and_then(|task| task.data().downcast_ref()) {
+            thread.sched.count_preemption();
+        }
         run_queue.ready.extend(previous.filter(|task| !is_idle_task(task)));
         run_queue.ticks = 0;
         run_queue.current.as_ref()
@@ -270,6 +310,7 @@ impl LocalRunQueue for LocalQueue<'_> {
 
     fn dequeue_current(&mut self) -> Option<Arc<Task>> {
         let current = self.run_queue.current.take()?;
+        mark_runnable(&current, false);
         current.schedule_info().cpu.set_to_none();
         Some(current)
     }

@@ -15,10 +15,17 @@ use core::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-use ostd::{arch::read_tsc, cpu::PrivilegeLevel, irq::InterruptLevel, task::Task};
+use ostd::{
+    arch::read_tsc,
+    cpu::{PinCurrentCpu, PrivilegeLevel, num_cpus},
+    irq::InterruptLevel,
+    task::{Task, disable_preempt},
+    util::id_set::Id,
+};
+use spin::Once;
 
 use super::clock::cycles_to_nanos;
-use crate::process::TaskData;
+use crate::{prelude::*, process::TaskData};
 
 /// The CPU time of a thread.
 #[derive(Default)]
@@ -106,7 +113,30 @@ impl CpuTime {
     }
 }
 
-/// Counts this tick for the thread that it interrupted.
+/// Ticks of each CPU that interrupted a program, the kernel working for one, and an idle CPU.
+static CPU_TICKS: Once<Box<[[AtomicU64; 3]]>> = Once::new();
+
+/// Ticks of CPU `cpu` in user mode, in the kernel, and idle.
+pub fn cpu_ticks(cpu: usize) -> [u64; 3] {
+    let ticks = CPU_TICKS.get().and_then(|ticks| ticks.get(cpu));
+    ticks.map_or([0; 3], |ticks| ticks.each_ref().map(|count| count.load(Relaxed)))
+}
+
+/// Makes room for the counters. Call before the first tick.
+pub(super) fn init() {
+    let zeros = || [const { AtomicU64::new(0) }; 3];
+    CPU_TICKS.call_once(|| (0..num_cpus()).map(|_| zeros()).collect());
+}
+
+fn count_cpu_tick(kind: usize) {
+    let cpu = disable_preempt().current_cpu().as_usize();
+    if let Some(ticks) = CPU_TICKS.get().and_then(|ticks| ticks.get(cpu)) {
+        // Only this CPU writes.
+        ticks[kind].store(ticks[kind].load(Relaxed) + 1, Relaxed);
+    }
+}
+
+/// Counts this tick for the CPU, and for the thread that it interrupted.
 pub(super) fn on_tick() {
     let InterruptLevel::L1(interrupted) = InterruptLevel::current() else {
         return;
@@ -114,7 +144,12 @@ pub(super) fn on_tick() {
     let Some(task) = Task::current() else {
         return;
     };
-    if let Some(TaskData::User(thread)) = task.data().downcast_ref() {
-        thread.cpu_time.count_tick(interrupted);
+    match task.data().downcast_ref() {
+        Some(TaskData::User(thread)) => {
+            thread.cpu_time.count_tick(interrupted);
+            count_cpu_tick(if interrupted == PrivilegeLevel::User { 0 } else { 1 });
+        }
+        Some(TaskData::Kernel) => count_cpu_tick(1),
+        _ => count_cpu_tick(2),
     }
 }

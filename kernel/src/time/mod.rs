@@ -37,6 +37,7 @@ pub const TICK_NANOS: u64 = NANOS_PER_SEC / ostd::timer::TIMER_FREQ;
 pub fn init() {
     clock::init();
     timer::init();
+    cpu_time::init();
 }
 
 /// Starts timers and the accounting of CPU time on this CPU. Every CPU calls this once.

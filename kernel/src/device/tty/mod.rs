@@ -20,6 +20,7 @@ pub mod file;
 mod ioctl;
 pub mod job;
 pub mod ldisc;
+pub mod nodes;
 mod output;
 pub mod pty;
 pub mod termios;
@@ -52,6 +53,18 @@ pub struct Tty {
     line: Tracked<Line, 2>,
     job: SpinLock<JobControl>,
     window: SpinLock<WindowSize>,
+    owner: SpinLock<Owner>,
+}
+
+/// Owner and permissions of a pseudo terminal's node.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The low twelve bits of `st_mode`.
+    pub permissions: u16,
 }
 
 /// What moves the bytes.
@@ -133,7 +146,8 @@ impl Tty {
     fn new(name: String, number: DeviceNumber, driver: Driver, line: Line) -> Arc<Self> {
         let line = Tracked::new(line);
         let (job, window) = (SpinLock::new(JobControl::default()), SpinLock::new(WindowSize::default()));
-        Arc::new(Self { name, number, driver, line, job, window })
+        let owner = SpinLock::new(Owner { uid: 0, gid: 0, permissions: 0o620 });
+        Arc::new(Self { name, number, driver, line, job, window, owner })
     }
 
     /// The name below `/dev`.
@@ -144,6 +158,16 @@ impl Tty {
     /// The device number.
     pub fn number(&self) -> DeviceNumber {
         self.number
+    }
+
+    /// Owner and permissions of its node.
+    pub fn owner(&self) -> Owner {
+        *self.owner.lock()
+    }
+
+    /// Changes owner and permissions of its node.
+    pub fn set_owner(&self, uid: u32, gid: u32, permissions: u16) {
+        *self.owner.lock() = Owner { uid, gid, permissions };
     }
 
     /// Whether it is a pseudo terminal.

@@ -13,6 +13,7 @@ use crate::{
     file::{File, IoDst, IoSrc, StatusFlags, Written},
     fs::Inode,
     prelude::*,
+    process::credentials::Credentials,
 };
 
 /// Flags of packet mode (`ioctl_tty(2)`, `TIOCPKT`).
@@ -95,17 +96,18 @@ pub struct PtyMaster {
 }
 
 impl PtyMaster {
-    /// Makes a pseudo terminal with the lowest free number.
+    /// Makes a pseudo terminal with the lowest free number, owned by who asks.
     ///
     /// # Errors
     /// `ENOSPC` if there are too many.
-    pub fn open(inode: Arc<dyn Inode>) -> Result<Self> {
+    pub fn open(inode: Arc<dyn Inode>, credentials: &Credentials) -> Result<Self> {
         let mut terminals = TERMINALS.lock();
         let index = (0..MAX).find(|index| !terminals.contains_key(index)).ok_or(ENOSPC)?;
         let tty = Tty::new_pty(index);
         tty.line.update(|line| {
             line.pty = Shared { is_pty: true, is_locked: true, has_master: true, ..Shared::default() };
         });
+        tty.set_owner(credentials.fsuid, credentials.fsgid, 0o620);
         terminals.insert(index, tty.clone());
         drop(terminals);
         Ok(Self { index, tty, inode })

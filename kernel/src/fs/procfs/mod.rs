@@ -57,7 +57,7 @@ fn inode_number(owner: u32, index: u32) -> u64 {
 }
 
 /// A name that is a number without leading zeros.
-fn parse_number(name: &[u8]) -> Option<u32> {
+pub(super) fn parse_number(name: &[u8]) -> Option<u32> {
     let text = core::str::from_utf8(name).ok()?;
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if is_plain { text.parse().ok() } else { None }
