@@ -103,7 +103,7 @@ fn emit(level: u8, args: fmt::Arguments<'_>) {
     let nanos = uptime_nanos();
     RING.lock().push(level, nanos, text.as_bytes());
     // Whoever waits for records is woken after the lock is gone; with nobody waiting this is one locked instruction.
-    pollee().notify(IoEvents::READABLE);
+    let _ = pollee().notify(IoEvents::READABLE);
     if level & 7 < CONSOLE_LEVEL.load(Relaxed) {
         let micros = nanos / 1000;
         early_print!("[{:5}.{:06}] {}\n", micros / 1_000_000, micros % 1_000_000, text.as_str());

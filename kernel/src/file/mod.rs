@@ -104,6 +104,13 @@ pub struct Description<F: File + ?Sized = dyn File> {
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+/// Descriptions that exist. Relaxed: a figure for `/proc/sys/fs/file-nr`.
+static OPEN: AtomicU64 = AtomicU64::new(0);
+
+/// Number of open file descriptions.
+pub fn open_descriptions() -> u64 {
+    OPEN.load(Ordering::Relaxed)
+}
 
 impl<F: File> Description<F> {
     /// Wraps `file`; the result coerces to `Arc<Description>`.
@@ -117,6 +124,7 @@ impl<F: File> Description<F> {
     }
 
     fn build(file: F, access: AccessMode, status: StatusFlags, path: Option<Path>) -> Arc<Self> {
+        OPEN.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self {
             // Relaxed: only uniqueness matters.
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -167,6 +175,7 @@ impl<F: File + ?Sized> Description<F> {
 impl<F: File + ?Sized> Drop for Description<F> {
     /// The last close: entries of epolls leave at once (`epoll(7)`, question 6).
     fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
         if let Some(pollable) = self.file.pollable() {
             // As `Target::id` has it: the address does not depend on how much is known of the file's type.
             pollable.pollee().close(core::ptr::from_ref(self).addr());

@@ -155,6 +155,11 @@ impl FileTable {
         }
     }
 
+    /// Numbers that fit without growing, as `FDSize` in `/proc/PID/status` shows it.
+    pub fn capacity(&self) -> usize {
+        self.slots.lock().entries.len().next_power_of_two().max(64)
+    }
+
     /// The open descriptors in ascending order, as `/proc/PID/fd` lists them.
     pub fn snapshot(&self) -> Vec<(Fd, Arc<super::Description>)> {
         let slots = self.slots.lock();

@@ -187,6 +187,18 @@ impl Mount {
         &self.source
     }
 
+    /// The path of what it shows within its file system: `/` unless it is a bind mount.
+    pub fn root_text(&self) -> Vec<u8> {
+        let mut names = Vec::new();
+        let mut current = self.root.clone();
+        while let Some(parent) = current.parent() {
+            names.push(current.name());
+            current = parent;
+        }
+        let text: Vec<u8> = names.iter().rev().flat_map(|name| [b"/", &name[..]].concat()).collect();
+        if text.is_empty() { b"/".to_vec() } else { text }
+    }
+
     /// Its flags.
     pub fn flags(&self) -> MountFlags {
         MountFlags::from_bits_truncate(self.flags.load(Relaxed))

@@ -3,7 +3,7 @@
 //! Making threads and processes: `fork(2)`, `vfork(2)`, `clone(2)`, `clone3(2)`, and the first process.
 
 use alloc::ffi::CString;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use ostd::arch::cpu::context::{FpuContext, UserContext};
 
@@ -235,6 +235,7 @@ pub fn start_init(candidates: Vec<String>, argv: Vec<CString>, envp: Vec<CString
     drop(table);
     let local = ThreadLocal::new(vm, FpuContext::new(), 0, 0);
     task::spawn(thread, local, UserContext::default(), move |ctx, regs| {
+        crate::boot::open_console(ctx);
         exec::execute_first(ctx, regs, candidates, argv, envp);
     })
 }
@@ -291,6 +292,8 @@ impl Process {
             has_no_new_privileges: AtomicBool::new(
                 self.has_no_new_privileges.load(Ordering::Relaxed),
             ),
+            last_name: SpinLock::new([0; 16]),
+            oom_score_adj: AtomicI32::new(self.oom_score_adj.load(Ordering::Relaxed)),
             threads: SpinLock::new(Vec::new()),
             life: SpinLock::new(Life::default()),
             parent_pid: AtomicU32::new(parent.pid),
@@ -318,6 +321,8 @@ impl Process {
             is_subreaper: AtomicBool::new(false),
             is_dumpable: AtomicBool::new(true),
             has_no_new_privileges: AtomicBool::new(false),
+            last_name: SpinLock::new([0; 16]),
+            oom_score_adj: AtomicI32::new(0),
             threads: SpinLock::new(Vec::new()),
             life: SpinLock::new(Life::default()),
             parent_pid: AtomicU32::new(0),

@@ -81,6 +81,9 @@ pub fn exit_thread(ctx: &Context, code: u8) {
     let files = core::mem::replace(&mut *thread.files.lock(), Arc::new(crate::file::table::FileTable::new()));
     drop(files);
     table::lock().remove_thread(thread.tid());
+    if thread.tid() == process.pid {
+        *process.last_name.lock() = *thread.name.lock();
+    }
     if process.remove_thread(thread) {
         exit_process(process, ExitStatus::Exited(code));
     }

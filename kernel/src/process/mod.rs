@@ -23,7 +23,7 @@ mod task;
 mod thread;
 pub mod wait;
 
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
 
 pub use self::{
     limits::{Limits, Resource},
@@ -73,6 +73,10 @@ pub struct Process {
     pub is_dumpable: AtomicBool,
     /// `prctl(2)` `PR_SET_NO_NEW_PRIVS`: set for ever, children included.
     pub has_no_new_privileges: AtomicBool,
+    /// The name of its first thread, once that is gone.
+    pub last_name: SpinLock<[u8; 16]>,
+    /// `/proc/PID/oom_score_adj`
+    pub oom_score_adj: AtomicI32,
     threads: SpinLock<Vec<Arc<Thread>>>,
     life: SpinLock<Life>,
     parent: SpinLock<Weak<Process>>,

@@ -21,6 +21,8 @@ mod process;
 mod rw;
 mod stat;
 mod storage;
+mod random;
+mod sysinfo;
 
 use ostd::arch::cpu::context::UserContext;
 use syscalls::Sysno;
@@ -106,8 +108,11 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::fchown => attributes::sys_fchown(ctx, a[0] as i32, a[1] as u32, a[2] as u32),
         Sysno::lchown => attributes::sys_fchownat(ctx, AT_FDCWD, a[0], a[1] as u32, a[2] as u32, AT_SYMLINK_NOFOLLOW),
         Sysno::umask => dir::sys_umask(ctx, a[0] as u32),
+        Sysno::uname => sysinfo::sys_uname(ctx, a[0]),
         Sysno::getrlimit => process::sys_prlimit64(ctx, 0, a[0] as u32, 0, a[1]),
+        Sysno::sysinfo => sysinfo::sys_sysinfo(ctx, a[0]),
         Sysno::getuid => Ok(ctx.credentials().uid as isize),
+        Sysno::syslog => sysinfo::sys_syslog(ctx, a[0] as i32, a[1], a[2] as i32),
         Sysno::getgid => Ok(ctx.credentials().gid as isize),
         Sysno::setuid => credentials::sys_setuid(ctx, a[0] as u32),
         Sysno::setgid => credentials::sys_setgid(ctx, a[0] as u32),
@@ -146,6 +151,9 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::sync => Ok(0),
         Sysno::mount => mount::sys_mount(ctx, a[0], a[1], a[2], a[3] as u64, a[4]),
         Sysno::umount2 => mount::sys_umount2(ctx, a[0], a[1] as u32),
+        Sysno::reboot => sysinfo::sys_reboot(ctx, a[0] as u32, a[1] as u32, a[2] as u32),
+        Sysno::sethostname => sysinfo::sys_sethostname(ctx, a[0], a[1] as i32),
+        Sysno::setdomainname => sysinfo::sys_setdomainname(ctx, a[0], a[1] as i32),
         Sysno::gettid => Ok(ctx.thread.tid() as isize),
         Sysno::readahead => storage::sys_readahead(ctx, a[0] as i32),
         Sysno::setxattr => attributes::sys_xattr(ctx, XattrTarget::Path(a[0]), a[1]),
@@ -189,6 +197,8 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::syncfs => storage::sys_syncfs(ctx, a[0] as i32),
         Sysno::renameat2 => dir::sys_renameat2(ctx, a[0] as i32, a[1], a[2] as i32, a[3], a[4] as u32),
         Sysno::memfd_create => file::sys_memfd_create(ctx, a[0], a[1] as u32),
+        Sysno::getcpu => sysinfo::sys_getcpu(ctx, a[0], a[1]),
+        Sysno::getrandom => random::sys_getrandom(ctx, a[0], a[1], a[2] as u32),
         Sysno::execveat => {
             process::sys_execveat(ctx, regs, a[0] as i32, a[1], a[2], a[3], a[4] as u32)
         }

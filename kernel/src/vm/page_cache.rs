@@ -71,6 +71,8 @@ pub const GROUP_PAGES: usize = 16;
 type Group = [Option<UFrame>; GROUP_PAGES];
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+/// Pages of all files. Relaxed: a figure for `/proc/meminfo`.
+static RESIDENT: AtomicUsize = AtomicUsize::new(0);
 
 /// The largest size of a file, as for tmpfs on a 64-bit Linux (`s_maxbytes`).
 pub const MAX_FILE_SIZE: u64 = i64::MAX as u64;
@@ -110,6 +112,11 @@ impl PageCache {
     /// The length in bytes.
     pub fn size(&self) -> u64 {
         self.size.load(Ordering::Acquire)
+    }
+
+    /// Pages of all files together.
+    pub fn total_pages() -> usize {
+        RESIDENT.load(Ordering::Relaxed)
     }
 
     /// Pages that take memory: `st_blocks` is eight times this.
@@ -400,7 +407,19 @@ impl PageCache {
     }
 }
 
+impl Drop for Pages {
+    fn drop(&mut self) {
+        self.forget(self.resident);
+    }
+}
+
 impl Pages {
+    /// Takes pages out of the counts.
+    fn forget(&mut self, count: usize) {
+        self.resident -= count;
+        RESIDENT.fetch_sub(count, Ordering::Relaxed);
+    }
+
     fn get(&self, index: usize) -> Option<&UFrame> {
         self.groups.get(&(index / GROUP_PAGES))?[index % GROUP_PAGES].as_ref()
     }
@@ -411,6 +430,7 @@ impl Pages {
         let slot = &mut group[index % GROUP_PAGES];
         if slot.is_none() {
             self.resident += 1;
+            RESIDENT.fetch_add(1, Ordering::Relaxed);
         }
         slot.get_or_insert(frame).clone()
     }
@@ -437,15 +457,17 @@ impl Pages {
                 continue;
             };
             let mut taken: Box<Group> = Box::default();
+            let mut count = 0;
             for offset in 0..GROUP_PAGES {
                 if range.contains(&(key * GROUP_PAGES + offset)) {
                     taken[offset] = group[offset].take();
-                    self.resident -= usize::from(taken[offset].is_some());
+                    count += usize::from(taken[offset].is_some());
                 }
             }
             if group.iter().all(Option::is_none) {
                 self.groups.remove(&key);
             }
+            self.forget(count);
             removed.insert(key, taken);
         }
         removed

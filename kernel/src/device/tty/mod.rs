@@ -239,7 +239,7 @@ impl Tty {
 
     /// Tells writers and drainers that output went out.
     pub fn output_progressed(&self) {
-        self.line.pollee(TERMINAL).notify(IoEvents::WRITABLE);
+        let _ = self.line.pollee(TERMINAL).notify(IoEvents::WRITABLE);
     }
 
     /// Sends what waits, if the driver wants to be asked.

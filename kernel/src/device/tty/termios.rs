@@ -2,8 +2,6 @@
 
 //! Terminal settings: `struct termios` as the kernel's ioctls pass it, and its flags (`termios(3)`, x86-64 values).
 
-use ostd_pod::Pod;
-
 bitflags::bitflags! {
     /// `c_iflag`: what happens to input.
     #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -7,7 +7,7 @@ pub mod devpts;
 use spin::Once;
 
 use super::{
-    Dentry, FileSystemType, NewInode, NewKind, SuperBlock,
+    Dentry, FileSystemType, Mount, MountFlags, NewInode, NewKind, SuperBlock, namespace,
     tmpfs::{Flavour, Options, TmpFs},
 };
 use crate::{device, prelude::*};
@@ -24,6 +24,24 @@ impl FileSystemType for DevTmpFsType {
         static INSTANCE: Once<Arc<SuperBlock>> = Once::new();
         Ok(INSTANCE.call_once(make).clone())
     }
+}
+
+/// Mounts devtmpfs on `/dev`, which it makes if need be, as Linux does with `CONFIG_DEVTMPFS_MOUNT`.
+///
+/// # Errors
+/// As mounting.
+pub fn mount_at_boot() -> Result<()> {
+    let root = namespace().root().ok_or(ENOENT)?;
+    let place = match root.child(b"dev") {
+        Ok(place) => place,
+        Err(_) => {
+            let new = NewInode::of_root(NewKind::Directory, 0o755);
+            root.with_dentry(root.dentry().create(b"dev", &new)?)
+        }
+    };
+    let super_block = DevTmpFsType.mount("")?;
+    let top = super_block.root().clone();
+    namespace().attach(Mount::new(super_block, top, MountFlags::RELATIME, "devtmpfs"), place)
 }
 
 fn make() -> Arc<SuperBlock> {

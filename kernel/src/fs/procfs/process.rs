@@ -240,5 +240,6 @@ fn root_directory(subject: &Subject) -> Result<Path> {
 }
 
 fn executable(subject: &Subject) -> Result<Path> {
-    subject.process.program.lock().executable.clone().ok_or(ENOENT)
+    let program = subject.process.program.lock().clone();
+    program.executable.map(|executable| executable.path).ok_or(ENOENT)
 }

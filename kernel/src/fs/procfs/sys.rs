@@ -16,7 +16,7 @@ use super::{
 use crate::{
     file::table::NR_OPEN,
     prelude::*,
-    process::{credentials::Capabilities, table},
+    process::table,
     random, system,
 };
 
@@ -61,7 +61,6 @@ const RANDOM: &[(&str, Node)] = &[
 ];
 
 const FS: &[(&str, Node)] = &[
-    ("epoll", Dir(&[("max_user_watches", Setting(show_max_watches, store_max_watches))])),
     ("file-max", Fixed(|_| text(format_args!("{}\n", i64::MAX)))),
     ("file-nr", Fixed(|_| text(format_args!("{}\t0\t{}\n", crate::file::open_descriptions(), i64::MAX)))),
     ("nr_open", Fixed(|_| text(format_args!("{NR_OPEN}\n")))),
@@ -169,18 +168,6 @@ fn show_printk(_ctx: &Context) -> Result<Vec<u8>> {
 fn store_printk(_ctx: &Context, bytes: &[u8]) -> Result<()> {
     let first = first_line(bytes).split(u8::is_ascii_whitespace).next().unwrap_or(&[]);
     crate::log::set_console_level(parse(first)?);
-    Ok(())
-}
-
-fn show_max_watches(_ctx: &Context) -> Result<Vec<u8>> {
-    text(format_args!("{}\n", crate::events::max_user_watches()))
-}
-
-fn store_max_watches(ctx: &Context, bytes: &[u8]) -> Result<()> {
-    if !ctx.credentials().has(Capabilities::SYS_ADMIN) {
-        return Err(EPERM);
-    }
-    crate::events::set_max_user_watches(parse(bytes)?);
     Ok(())
 }
 

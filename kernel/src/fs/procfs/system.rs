@@ -13,7 +13,7 @@ use crate::{
     prelude::*,
     process::table,
     sched, system,
-    time::{NANOS_PER_SEC, cpu_time, now_monotonic, now_realtime},
+    time::{NANOS_PER_SEC, TICK_NANOS, cpu_time, now_monotonic, now_realtime},
 };
 
 /// Nanoseconds per `USER_HZ` tick, the unit of CPU times in `/proc`.
@@ -80,7 +80,7 @@ struct Ticks {
 
 fn cpu_ticks(cpu: usize) -> Ticks {
     // The kernel counts milliseconds.
-    let [user, system, idle] = cpu_time::cpu_ticks(cpu).map(|ticks| ticks * (super::super::super::time::TICK_NANOS) / NANOS_PER_TICK);
+    let [user, system, idle] = cpu_time::cpu_ticks(cpu).map(|ticks| ticks * TICK_NANOS / NANOS_PER_TICK);
     Ticks { user, system, idle }
 }
 
