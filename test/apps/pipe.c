@@ -401,7 +401,8 @@ TEST(body_pipe_vectors) {
 TEST(body_pipe_bad_pointers) {
     struct pipe_ends p = make_pipe(O_NONBLOCK);
     FAILS(write(p.w, BAD_POINTER, 1), EFAULT);
-    CHECK_EQ(ask(p.r), 0);
+    if (!linux_before(6, 15)) // older kernels leave an empty page in the pipe
+        CHECK_EQ(ask(p.r), 0);
     put_byte(p.w);
     FAILS(read(p.r, BAD_POINTER, 1), EFAULT);
     CHECK_EQ(OK(read(p.r, page, 1)), 1); // the byte is still there

@@ -10,7 +10,6 @@
 // Streams the lines of the programs, ends with "N passed, N failed, N skipped", and exits with 0 if none failed. A test
 // that a program planned but did not answer for (a crash, a hang of the whole program) counts as failed. Needs few
 // syscalls, so that it can judge a young kernel: open, read, write, pipe, fork, execve, wait4, kill, poll.
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

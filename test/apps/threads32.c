@@ -2,7 +2,6 @@
 //
 // 32 threads that meet at a barrier, share a counter under a mutex, hand a token around by condition variable, and each sum
 // a part of the numbers below a million. What it prints is the same on every machine.
-#define _GNU_SOURCE
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
