@@ -8,22 +8,22 @@
 //!
 //! # Protocol
 //!
-//! `register` publishes first the slot, then the union of all masks. `dispatch` looks at that union without a lock and, if
+//! `register` publishes first the slot, then the union of all masks. `notify` looks at that union without a lock and, if
 //! somebody may be interested, picks targets under the lock, drops it, and calls them.
 //!
 //! # Invariants
 //!
 //! - **O1** No callback runs under this lock: an observer may deregister itself or others, register anew, notify other
 //!   pollees, or drop the last reference to anything. The price: it may hear once more after it left.
-//! - **O2** `dispatch` allocates nothing, and holds the lock for at most [`VISITS`] visits at a time.
+//! - **O2** `notify` allocates nothing, and holds the lock for at most [`VISITS`] visits at a time.
 //! - **O3** Observers are kept in four lists by what they want (reading, writing, both, neither), so that
 //!   those that care only for the other direction are not walked at all.
 //! - **O4** *Shared* observers all hear of an event, the newest first, as Linux's wait queues have it. Then *exclusive*
 //!   ones hear in turn, oldest first, until one says [`Claim::Taken`]. Whoever was asked goes to the end of the queue.
-//! - **O5** One dispatch calls each observer at most once, however the lists change meanwhile: shared ones in falling,
+//! - **O5** One notification calls each observer at most once, however the lists change meanwhile: shared ones in falling,
 //!   exclusive ones in rising order of a sequence number that is never used twice.
-//! - **O6** Every observer that was registered before `dispatch` read the union, and stays, is called or was called by another
-//!   dispatch since then.
+//! - **O6** Every observer that was registered before `notify` read the union, and stays, is called or was called by another
+//!   notification since then.
 //!
 //! # Concurrency
 //!
@@ -45,7 +45,7 @@ const VISITS: u32 = 32;
 
 /// Somebody who wants to hear that a file may have become ready.
 ///
-/// Called without any lock of this crate held, in task or interrupt context, at most once per dispatch. It must not sleep
+/// Called without any lock of this crate held, in task or interrupt context, at most once per notification. It must not sleep
 /// and must not ask the file: it sets a flag, queues something, wakes somebody. A call that comes after
 /// deregistration must be harmless.
 pub trait Observer: Send + Sync {
@@ -103,6 +103,15 @@ impl Registration {
     pub(crate) fn from_raw(raw: u64) -> Self {
         Self { index: raw as u32, generation: (raw >> 32) as u32 }
     }
+}
+
+/// Whom a notification is for.
+#[derive(Clone, Copy)]
+pub(crate) enum Audience {
+    /// All shared observers, and exclusive ones in turn until one takes it.
+    All,
+    /// Exclusive observers only.
+    NextInTurn,
 }
 
 /// The observers of one pollee.
@@ -213,7 +222,7 @@ impl Observers {
         known
     }
 
-    /// Removes a registration. Returns `false` if it is gone. A dispatch under way may still call the target once.
+    /// Removes a registration. Returns `false` if it is gone. A notification under way may still call the target once.
     pub(crate) fn deregister(&self, registration: &Registration) -> bool {
         let mut lists = self.lists.lock();
         let target = lists.remove(registration);
@@ -223,26 +232,21 @@ impl Observers {
         target.is_some()
     }
 
-    /// Calls those who want to hear of `events`. Says whether an exclusive observer took them.
-    pub(crate) fn dispatch(&self, events: IoEvents) -> Claim {
-        self.walk(Walk::all(events))
-    }
-
-    /// Calls exclusive observers only, until one takes `events`.
-    pub(crate) fn dispatch_exclusive(&self, events: IoEvents) -> Claim {
-        self.walk(Walk::exclusive_only(events))
-    }
-
-    fn walk(&self, mut walk: Walk) -> Claim {
+    /// Calls those of `audience` who want to hear of `events`. Says whether an exclusive observer took them.
+    pub(crate) fn notify(&self, events: IoEvents, audience: Audience) -> Claim {
+        if !self.are_interested(events) {
+            return Claim::NotTaken;
+        }
+        let mut walk = Walk::new(events, audience);
         loop {
             let mut batch = ArrayVec::new();
             let turn = self.lists.lock().pick(&mut walk, &mut batch);
             for target in batch {
-                let _ = target.on_ready(walk.events);
+                let _ = target.on_ready(events);
             }
             match turn {
                 Turn::Of(target) => {
-                    if target.on_ready(walk.events) == Claim::Taken {
+                    if target.on_ready(events) == Claim::Taken {
                         return Claim::Taken;
                     }
                 }
@@ -361,7 +365,7 @@ impl Lists {
     }
 }
 
-/// Where one dispatch stands. Lives through several holds of the lock.
+/// Where one notification stands. Lives through several holds of the lock.
 struct Walk {
     events: IoEvents,
     phase: Phase,
@@ -390,12 +394,12 @@ enum Turn {
 }
 
 impl Walk {
-    fn all(events: IoEvents) -> Self {
-        Self { events, phase: Phase::Shared, reached: 0, limit: 0, cursors: [(NIL, 0); CLASSES] }
-    }
-
-    fn exclusive_only(events: IoEvents) -> Self {
-        Self { phase: Phase::Exclusive, ..Self::all(events) }
+    fn new(events: IoEvents, audience: Audience) -> Self {
+        let phase = match audience {
+            Audience::All => Phase::Shared,
+            Audience::NextInTurn => Phase::Exclusive,
+        };
+        Self { events, phase, reached: 0, limit: 0, cursors: [(NIL, 0); CLASSES] }
     }
 }
 
@@ -494,4 +498,3 @@ impl Walk {
         }
     }
 }
-

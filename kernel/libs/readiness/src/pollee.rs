@@ -29,7 +29,7 @@
 
 use crate::{
     Claim, IoEvents, Mode, Observer, Registration,
-    observers::Observers,
+    observers::{Audience, Observers},
     sync::Arc,
     word::{Lookup, Word},
 };
@@ -40,7 +40,7 @@ pub(crate) const VERIFY: bool = cfg!(any(debug_assertions, feature = "verify"));
 /// One thing that can be polled. See the [module](self).
 pub struct Pollee {
     word: Word,
-    observers: Observers,
+    pub(crate) observers: Observers,
 }
 
 impl Pollee {
@@ -97,7 +97,7 @@ impl Pollee {
     #[inline]
     pub fn notify(&self, events: IoEvents) -> Claim {
         self.word.bump();
-        self.tell(events)
+        self.observers.notify(events, Audience::All)
     }
 
     /// The file changed, and nothing became ready by that.
@@ -109,13 +109,7 @@ impl Pollee {
     /// Offers `events`, which are ready still, to the next exclusive observer. Nothing changed, so nobody else is told.
     #[inline]
     pub fn pass_on(&self, events: IoEvents) -> Claim {
-        if self.observers.are_interested(events) { self.observers.dispatch_exclusive(events) } else { Claim::NotTaken }
-    }
-
-    /// The second half of [`notify`](Pollee::notify), for a caller that has bumped already.
-    #[inline]
-    pub(crate) fn tell(&self, events: IoEvents) -> Claim {
-        if self.observers.are_interested(events) { self.observers.dispatch(events) } else { Claim::NotTaken }
+        self.observers.notify(events, Audience::NextInTurn)
     }
 
     /// The file description with identity `description` is gone: tells the observers, so that epoll entries leave at once.

@@ -46,7 +46,7 @@ use core::{
     ops::{Deref, DerefMut},
 };
 
-use crate::{IoEvents, Pollee, pollee::VERIFY, sync::SpinLock};
+use crate::{IoEvents, Pollee, observers::Audience, pollee::VERIFY, sync::SpinLock};
 
 /// State that readiness depends on.
 pub trait Readiness {
@@ -106,13 +106,24 @@ impl<S: Readiness, const N: usize, P: Borrow<Pollee>> Tracked<S, N, P> {
     /// Lends the state to change; then bumps, unlocks, and notifies.
     #[inline]
     pub fn update<R>(&self, change: impl FnOnce(&mut Update<'_, S, N>) -> R) -> R {
-        self.update_then(change).0
+        let (result, news) = self.change(change);
+        for (side, events) in self.sides.iter().zip(news.into_iter().flatten()) {
+            let _ = side.borrow().observers.notify(events, Audience::All);
+        }
+        result
     }
 
     /// Like [`update`](Tracked::update), but observers are called when the returned [`Pending`] is dropped. To be used when
     /// the caller holds another lock.
     #[inline]
     pub fn update_then<R>(&self, change: impl FnOnce(&mut Update<'_, S, N>) -> R) -> (R, Pending<'_, N, P>) {
+        let (result, news) = self.change(change);
+        (result, Pending { sides: &self.sides, news })
+    }
+
+    /// Changes and bumps. Returns what is to be notified, by side; `None` if nothing changed.
+    #[inline]
+    fn change<R>(&self, change: impl FnOnce(&mut Update<'_, S, N>) -> R) -> (R, Option<[IoEvents; N]>) {
         let mut state = self.state.lock();
         let before = VERIFY.then(|| core::array::from_fn(|side| state.readiness(side)));
         let mut update = Update { state: &mut *state, changed: false, claim: Claimed::Everything };
@@ -126,7 +137,7 @@ impl<S: Readiness, const N: usize, P: Borrow<Pollee>> Tracked<S, N, P> {
             self.sides.iter().for_each(|side| side.borrow().invalidate());
         }
         drop(state);
-        (result, Pending { sides: &self.sides, news })
+        (result, news)
     }
 }
 
@@ -211,9 +222,8 @@ pub struct Pending<'a, const N: usize, P: Borrow<Pollee> = Pollee> {
 impl<const N: usize, P: Borrow<Pollee>> Drop for Pending<'_, N, P> {
     #[inline]
     fn drop(&mut self) {
-        let Some(news) = self.news else { return };
-        for (side, events) in self.sides.iter().zip(news) {
-            let _ = side.borrow().tell(events);
+        for (side, events) in self.sides.iter().zip(self.news.into_iter().flatten()) {
+            let _ = side.borrow().observers.notify(events, Audience::All);
         }
     }
 }

@@ -235,9 +235,19 @@ impl<P: Parker> Waiter<P> {
         timeout: Timeout<P::Deadline>,
         mut check: impl FnMut() -> Option<R>,
     ) -> Result<R, WaitError> {
-        if let Some(result) = check() {
-            return Ok(result);
+        match check() {
+            Some(result) => Ok(result),
+            None => self.block_until(subjects, timeout, check),
         }
+    }
+
+    /// [`wait_until`](Waiter::wait_until) after a first check that was fruitless.
+    pub(crate) fn block_until<R>(
+        &mut self,
+        subjects: &impl Subjects,
+        timeout: Timeout<P::Deadline>,
+        mut check: impl FnMut() -> Option<R>,
+    ) -> Result<R, WaitError> {
         let deadline = match timeout {
             Timeout::Now => return Err(WaitError::TimedOut),
             Timeout::At(deadline) => Some(deadline),

@@ -159,3 +159,16 @@ fn o5_one_dispatch_asks_each_exclusive_observer_at_most_once() {
         assert!(observers.iter().all(|observer| (1..=2).contains(&observer.calls())));
     });
 }
+
+#[test]
+fn o6_an_event_reaches_those_behind_an_observer_that_moved() {
+    model(Some(4), || {
+        let pollee = Arc::new(Pollee::new());
+        for claim in [Claim::NotTaken, Claim::Taken, Claim::Taken] {
+            let _ = pollee.register(Counts::new(claim), IoEvents::IN, Mode::Exclusive);
+        }
+        let notifier = spawn_notify(&pollee, IoEvents::IN);
+        assert_eq!(pollee.notify(IoEvents::IN), Claim::Taken);
+        assert_eq!(notifier.join().unwrap(), Claim::Taken);
+    });
+}

@@ -9,7 +9,10 @@ mod support;
 use std::sync::Arc;
 
 use loom::{
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    sync::{
+        Condvar, Mutex,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     thread,
 };
 use readiness::{InTurn, IoEvents, Parked, Pollable, Pollee, Timeout, Together, WaitError, Waiter};
@@ -63,11 +66,7 @@ impl Pollable for Bits {
 }
 
 /// A thread that waits until `file` is ready for all of `events`.
-fn spawn_waiter(
-    file: &Arc<Bits>,
-    parker: TestParker,
-    events: IoEvents,
-) -> thread::JoinHandle<Result<(), WaitError>> {
+fn spawn_waiter(file: &Arc<Bits>, parker: TestParker, events: IoEvents) -> thread::JoinHandle<Result<(), WaitError>> {
     let file = file.clone();
     thread::spawn(move || {
         let check = || file.poll().contains(events).then_some(());
@@ -180,6 +179,44 @@ fn r2_n_events_wake_n_waiters() {
         file.post();
         poster.join().unwrap();
         takers.into_iter().for_each(|taker| assert_eq!(taker.join().unwrap().0, Ok(())));
+    });
+}
+
+#[test]
+fn r2_a_slow_waiter_does_not_keep_the_next_event_from_others() {
+    model(2, || {
+        let file = File::counter();
+        let quick_is_done = Arc::new((Mutex::new(false), Condvar::new()));
+        let slow = {
+            let (file, quick_is_done) = (file.clone(), quick_is_done.clone());
+            thread::spawn(move || {
+                let check = || {
+                    if file.poll().is_empty() {
+                        return None;
+                    }
+                    // Woken, but held up until the other one is through.
+                    let mut is_done = quick_is_done.0.lock().unwrap();
+                    while !*is_done {
+                        is_done = quick_is_done.1.wait(is_done).unwrap();
+                    }
+                    file.take()
+                };
+                Waiter::new(TestParker::new()).wait_until(&InTurn(&*file, IoEvents::IN), Timeout::Never, check)
+            })
+        };
+        let quick = {
+            let file = file.clone();
+            thread::spawn(move || {
+                let subject = InTurn(&*file, IoEvents::IN);
+                let result = Waiter::new(TestParker::new()).wait_until(&subject, Timeout::Never, || file.take());
+                *quick_is_done.0.lock().unwrap() = true;
+                quick_is_done.1.notify_one();
+                result
+            })
+        };
+        file.post();
+        file.post();
+        assert_eq!((quick.join().unwrap(), slow.join().unwrap()), (Ok(()), Ok(())));
     });
 }
 

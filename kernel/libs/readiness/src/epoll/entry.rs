@@ -29,6 +29,7 @@
 use super::{Core, EpollEvent, READY, Target, flags};
 use crate::{
     Claim, IoEvents, Observer, Pollee, Registration,
+    observers::Audience,
     sync::{Arc, AtomicU64, Ordering, Weak},
 };
 
@@ -67,18 +68,19 @@ impl<T: Target> Entry<T> {
     pub(super) fn is_for(&self, fd: i32, description: usize) -> bool {
         self.fd == fd && self.description() == description
     }
-
-    /// Queues the entry if it waits for events, and tells those who wait for the epoll.
-    pub(super) fn queue(&self) -> Claim {
-        let is_armed = self.core.with_ready(|ready| ready.queue(self));
-        // The list's lock is gone: the waiters and outer epolls of this epoll are told without it.
-        if is_armed { self.core.pollee.notify(READY) } else { Claim::NotTaken }
-    }
 }
 
 impl<T: Target> Observer for Entry<T> {
+    /// Queues the entry if it waits for events, and tells those who wait for the epoll. ADD and MOD call it as well, when they find
+    /// the file ready.
     fn on_ready(&self, _events: IoEvents) -> Claim {
-        self.queue()
+        if !self.core.with_ready(|ready| ready.queue(self)) {
+            return Claim::NotTaken;
+        }
+        // The list's lock is gone: the waiters and outer epolls of this epoll are told without it. They are told even if the
+        // entry was queued already, as on Linux: each event is an edge for an outer epoll, and wakes a waiter of its own.
+        self.core.pollee.invalidate();
+        self.core.pollee.observers.notify(READY, Audience::All)
     }
 
     fn on_close(&self, pollee: &Pollee, description: usize) {

@@ -6,7 +6,7 @@
 //!
 //! Know that there is room, take entries off the list, ask their files, copy the events out, and only then decide where each
 //! entry goes ([`State::on_reported`](super::entry::State::on_reported)). It is done in batches, so that the ready list is
-//! locked twice and user memory is written once per [`BATCH`] entries.
+//! locked and user memory is written once per [`BATCH`] entries (and the list once more for the first).
 //!
 //! # Invariants
 //!
@@ -29,10 +29,11 @@ use super::{
     entry::{Report, mask_of},
     ready::Taken,
 };
-use crate::IoEvents;
-
 /// How many entries are taken at once.
 const BATCH: usize = 16;
+
+/// Entries in the hands of a harvest.
+type Batch<T> = ArrayVec<Taken<T>, BATCH>;
 
 impl<T: Target> Core<T> {
     /// Copies up to `max` events to `sink`.
@@ -41,44 +42,47 @@ impl<T: Target> Core<T> {
             return Ok(0);
         }
         let turn = self.turn.lock();
-        let mut result = self.scan(max, sink);
-        while result == Ok(0) && max > 0 && self.has_pending() {
-            result = self.scan(max, sink);
+        let mut copied = 0;
+        let mut outcome = Ok(());
+        // Once, as a rule: again only if nothing came of what was taken, and something was queued meanwhile (H3).
+        while copied == 0 && outcome.is_ok() && max > 0 && self.has_pending() {
+            let mut batch = self.take_first(max);
+            while !batch.is_empty() && outcome.is_ok() {
+                let count;
+                (count, outcome) = report(&mut batch, sink);
+                copied += count;
+                let room = if outcome.is_ok() { max - copied } else { 0 };
+                self.put_and_take(&mut batch, room);
+            }
         }
         drop(turn);
-        if result != Ok(0) && self.has_pending() {
+        if copied > 0 && self.has_pending() {
             let _ = self.pollee.pass_on(READY);
         }
-        result
+        if copied > 0 { Ok(copied) } else { outcome.map(|()| 0) }
     }
 
-    /// One scan of what is queued now.
-    fn scan(&self, max: usize, sink: &mut impl Sink) -> Result<usize, Fault> {
-        let mut copied = 0;
-        let mut batch: ArrayVec<Taken<T>, BATCH> = ArrayVec::new();
-        self.with_ready(|ready| ready.begin_scan());
-        let result = loop {
-            let room = BATCH.min(max - copied);
-            self.with_ready(|ready| batch.extend(core::iter::from_fn(|| ready.take_scanned()).take(room)));
+    /// Begins a scan of what is queued now, and takes its first batch.
+    fn take_first(&self, room: usize) -> Batch<T> {
+        self.with_ready(|ready| {
+            ready.begin_scan();
+            core::iter::from_fn(|| ready.take_scanned()).take(BATCH.min(room)).collect()
+        })
+    }
+
+    /// Ends the reports of `batch` and takes the next one; without any left, or without room, ends the scan.
+    fn put_and_take(&self, batch: &mut Batch<T>, room: usize) {
+        let done = core::mem::take(batch);
+        self.with_ready(|ready| {
+            done.iter().filter(|taken| taken.report != Report::Faulted).for_each(|taken| ready.put(taken));
+            // To the front in reverse, so that they keep their order.
+            done.iter().rev().filter(|taken| taken.report == Report::Faulted).for_each(|taken| ready.put(taken));
+            batch.extend(core::iter::from_fn(|| ready.take_scanned()).take(BATCH.min(room)));
             if batch.is_empty() {
-                break Ok(copied);
+                ready.end_scan();
             }
-            let outcome = report(&mut batch, sink);
-            // In reverse, so that what goes to the front keeps its order; what goes to the back is put in order first.
-            self.with_ready(|ready| {
-                batch.iter().filter(|taken| taken.report != Report::Faulted).for_each(|taken| ready.put(taken));
-                batch.iter().rev().filter(|taken| taken.report == Report::Faulted).for_each(|taken| ready.put(taken));
-            });
-            // Without the ready list's lock: these may be the last references to their entries.
-            batch.clear();
-            match outcome {
-                Ok(count) => copied += count,
-                Err((_, count)) if copied + count > 0 => break Ok(copied + count),
-                Err((fault, _)) => break Err(fault),
-            }
-        };
-        self.with_ready(|ready| ready.end_scan());
-        result
+        });
+        // `done` is dropped here, without the ready list's lock: these may be the last references to their entries.
     }
 
     /// Whether some entry has something to report: asks the files, and copies nothing.
@@ -100,7 +104,8 @@ impl<T: Target> Core<T> {
 
     /// Whether the file of `taken` is ready. If so the entry goes back to where it was: looking is not taking.
     fn ask_and_put_back(&self, mut taken: Taken<T>) -> bool {
-        let is_ready = !ask(&taken).is_empty();
+        let file = taken.entry.file.upgrade();
+        let is_ready = file.is_some_and(|file| file.poll().intersects(mask_of(taken.event.events)));
         if is_ready {
             taken.report = Report::Faulted;
         }
@@ -109,32 +114,23 @@ impl<T: Target> Core<T> {
     }
 }
 
-/// Asks the files of `batch` and copies out what they answer. Returns how many events were copied, in an error, too.
-fn report<T: Target>(batch: &mut ArrayVec<Taken<T>, BATCH>, sink: &mut impl Sink) -> Result<usize, (Fault, usize)> {
+/// Asks the files of `batch` and copies out what they answer. Returns how many events were copied, and whether all were.
+fn report<T: Target>(batch: &mut Batch<T>, sink: &mut impl Sink) -> (usize, Result<(), Fault>) {
     let mut events: ArrayVec<EpollEvent, BATCH> = ArrayVec::new();
     for taken in batch.iter_mut() {
-        let ready = ask(taken);
+        // A file whose description was closed has nothing to report.
+        let Some(file) = taken.entry.file.upgrade() else { continue };
+        let ready = file.poll() & mask_of(taken.event.events);
         if !ready.is_empty() {
             events.push(EpollEvent { events: ready.bits(), data: taken.event.data });
             taken.report = Report::Copied;
         }
     }
-    if events.is_empty() {
-        return Ok(0);
-    }
-    let copied = sink.put(&events).min(events.len());
+    let copied = if events.is_empty() { 0 } else { sink.put(&events).min(events.len()) };
     if copied == events.len() {
-        return Ok(copied);
+        return (copied, Ok(()));
     }
     let ready = batch.iter_mut().filter(|taken| taken.report == Report::Copied);
     ready.skip(copied).for_each(|taken| taken.report = Report::Faulted);
-    Err((Fault, copied))
-}
-
-/// What the file of `taken` has to report. A file whose description was closed has nothing.
-fn ask<T: Target>(taken: &Taken<T>) -> IoEvents {
-    match taken.entry.file.upgrade() {
-        Some(file) => file.poll() & mask_of(taken.event.events),
-        None => IoEvents::empty(),
-    }
+    (copied, Err(Fault))
 }

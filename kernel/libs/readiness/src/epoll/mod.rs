@@ -11,8 +11,9 @@
 //! # Protocol
 //!
 //! ```text
-//!  a file changes ─► Pollee::notify ─► Entry::on_ready ─► ready list ─► Pollee::notify of the epoll ─► a waiter, outer epolls
-//!  epoll_wait     ─► Epoll::wait ─► Waiter::wait_until ─► harvest ─► Target::poll
+//!  a file changes      Tracked::update ─► Observers::notify ─► Entry::on_ready ─► Observers::notify ─► Alarm::on_ready ─► unpark
+//!  epoll_wait, ready   Epoll::wait ─► Core::harvest ─► report ─► Target::poll
+//!  epoll_wait, not     Epoll::wait ─► Waiter::block_until: register, harvest, sleep, harvest
 //! ```
 //!
 //! An epoll is a pollee like any other: its waiters are exclusive observers of it, outer epolls and `poll` shared ones.
@@ -47,7 +48,7 @@ pub use topology::Topology;
 use topology::{EdgeKey, Nest};
 
 use crate::{
-    IoEvents, Mode, Parker, Pollable, Pollee, Subjects, Timeout, WaitError, Waiter,
+    IoEvents, Mode, Observer, Parker, Pollable, Pollee, Subjects, Timeout, WaitError, Waiter,
     slab::{Chunk, Vacancy},
     sync::{Arc, AtomicU32, Mutex, Ordering, SpinLock},
 };
@@ -342,7 +343,7 @@ impl<T: Target> Epoll<T> {
     /// Asks the file of an entry that has just been registered, or registered anew.
     fn queue_if_ready(&self, entry: &Entry<T>, file: &T, event: EpollEvent) {
         if !(file.poll() & event.mask()).is_empty() {
-            let _ = entry.queue();
+            let _ = entry.on_ready(event.mask());
         }
     }
 
@@ -368,11 +369,15 @@ impl<T: Target> Epoll<T> {
         timeout: Timeout<P::Deadline>,
         sink: &mut impl Sink,
     ) -> Result<usize, EpollWaitError> {
-        let check = || match self.0.harvest(max, sink) {
+        let mut check = || match self.0.harvest(max, sink) {
             Ok(0) => None,
             result => Some(result),
         };
-        match waiter.wait_until(&Harvesters(&self.0), timeout, check) {
+        let outcome = match check() {
+            Some(harvested) => Ok(harvested),
+            None => waiter.block_until(&Harvesters(&self.0), timeout, check),
+        };
+        match outcome {
             Ok(harvested) => harvested.map_err(|Fault| EpollWaitError::Fault),
             Err(error) => Err(EpollWaitError::Wait(error)),
         }

@@ -15,8 +15,9 @@
 //! a time uses `scanning` (`Core::turn`).
 
 use super::{
-    EpollEvent, Target, flags,
+    EpollEvent, Target,
     entry::{Entry, Item, Next, Report, State},
+    flags,
 };
 use crate::{
     slab::{Chunk, List, NIL, Slab, Vacancy},

@@ -33,6 +33,7 @@ impl Readiness for Counter {
 }
 
 /// A file description.
+#[allow(clippy::large_enum_variant, reason = "always behind an Arc")]
 pub enum File {
     Counter(Tracked<Counter>),
     Epoll(Epoll<File>),
@@ -254,12 +255,13 @@ impl Parker for TestParker {
     fn park(&mut self, _deadline: Option<()>) -> Parked {
         let mut state = self.bell.state.lock().unwrap();
         loop {
+            // The worst case first: time is up although somebody called `unpark`.
+            if let Some(ending) = state.ending.take() {
+                return ending;
+            }
             if std::mem::take(&mut state.unparked) {
                 self.times_woken += 1;
                 return Parked::Woken;
-            }
-            if let Some(ending) = state.ending.take() {
-                return ending;
             }
             state = self.bell.changed.wait(state).unwrap();
         }
