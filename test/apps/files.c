@@ -439,3 +439,20 @@ TEST(body_statfs) {
     CHECK_EQ(status.f_type, 0x9fa0);
     FAILS(statfs("/no/such", &status), ENOENT);
 }
+
+TEST(body_shared_memory_objects) {
+    if (access("/dev/shm", W_OK) != 0)
+        SKIP("no /dev/shm here");
+    char path[64];
+    snprintf(path, sizeof path, "/dev/shm/apps-test-%d", getpid());
+    int fd = (int)OK(open(path, O_RDWR | O_CREAT | O_EXCL, 0600));
+    OK(ftruncate(fd, 4096));
+    OK(pwrite(fd, "shm", 3, 10));
+    char back[3];
+    CHECK_EQ(OK(pread((int)OK(open(path, O_RDONLY)), back, 3, 10)), 3);
+    CHECK(memcmp(back, "shm", 3) == 0);
+    struct statfs status;
+    OK(fstatfs(fd, &status));
+    CHECK_EQ(status.f_type, 0x01021994); // tmpfs
+    OK(unlink(path));
+}

@@ -456,3 +456,124 @@ TEST(body_n_bytes_wake_n_blocked_readers) {
             sleeper_join(&sleepers[i]);
     }
 }
+
+// ---- signals against waits: each signal comes between two looks at the file, and must end the wait ----
+
+struct signalled {
+    pthread_t target;
+    _Atomic int handled; // by the target
+    int rounds;
+};
+
+static void *signal_one_by_one(void *arg) {
+    struct signalled *s = arg;
+    for (int i = 1; i <= s->rounds; i++) {
+        pthread_kill(s->target, SIGUSR1);
+        while (s->handled < i)
+            sched_yield();
+    }
+    return NULL;
+}
+
+// `wait` blocks with SIGUSR1 open and ends with EINTR.
+static void check_no_signal_is_missed(long (*wait)(const sigset_t *open)) {
+    struct signalled s = {.target = pthread_self(), .rounds = 200};
+    sigset_t usr1, none;
+    sigemptyset(&none);
+    sigemptyset(&usr1);
+    sigaddset(&usr1, SIGUSR1);
+    OK(pthread_sigmask(SIG_BLOCK, &usr1, NULL));
+    count_signal(SIGUSR1, SA_RESTART);
+    pthread_t signaller = thread_run(signal_one_by_one, &s);
+    for (int i = 1; i <= s.rounds; i++) {
+        FAILS(wait(&none), EINTR);
+        CHECK_EQ(signals_seen[SIGUSR1], i);
+        s.handled = i;
+    }
+    thread_join(signaller);
+}
+
+static long wait_in_epoll_pwait(const sigset_t *open) {
+    static int ep = -1;
+    struct epoll_event event;
+    if (ep < 0)
+        ep = ep_new();
+    return epoll_pwait(ep, &event, 1, -1, open);
+}
+
+static long wait_in_ppoll(const sigset_t *open) { return ppoll(NULL, 0, NULL, open); }
+static long wait_in_pselect(const sigset_t *open) { return pselect(0, NULL, NULL, NULL, NULL, open); }
+static long wait_in_sigsuspend(const sigset_t *open) { return sigsuspend(open); }
+
+TEST(row_49_51_epoll_pwait_misses_no_signal) { check_no_signal_is_missed(wait_in_epoll_pwait); }
+TEST(row_83_pselect_misses_no_signal) { check_no_signal_is_missed(wait_in_pselect); }
+TEST(body_ppoll_misses_no_signal) { check_no_signal_is_missed(wait_in_ppoll); }
+TEST(body_sigsuspend_misses_no_signal) { check_no_signal_is_missed(wait_in_sigsuspend); }
+
+static void *spawn_and_reap(void *arg) {
+    (void)arg;
+    for (int i = 0; i < 25; i++) {
+        pid_t child = (pid_t)OK(fork());
+        if (child == 0)
+            _exit(i);
+        CHECK_EQ(wait_status(child), i << 8);
+    }
+    return NULL;
+}
+
+TEST(body_threads_fork_and_wait_at_once) {
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++)
+        threads[i] = thread_run(spawn_and_reap, NULL);
+    for (int i = 0; i < 3; i++)
+        thread_join(threads[i]);
+}
+
+// ---- timeouts against events: neither is lost, whichever comes first ----
+
+static void *write_at_about(void *arg) {
+    struct closing *c = arg;
+    for (int i = 0; i < 80; i++) {
+        pthread_barrier_wait(&c->barrier);
+        struct timespec t = {0, 800000 + (i % 20) * 20000};
+        nanosleep(&t, NULL);
+        put(c->event_fd, 1);
+        pthread_barrier_wait(&c->barrier);
+    }
+    return NULL;
+}
+
+TEST(row_47_52_a_timeout_against_an_event) {
+    struct closing c = {.ep = ep_new(), .event_fd = make_eventfd(0, O_NONBLOCK)};
+    ep_add(c.ep, c.event_fd, EPOLLIN | EPOLLET, 0);
+    pthread_barrier_init(&c.barrier, NULL, 2);
+    pthread_t writer = thread_run(write_at_about, &c);
+    for (int i = 0; i < 80; i++) {
+        struct epoll_event event;
+        pthread_barrier_wait(&c.barrier);
+        int64_t start = now_ns();
+        long n = OK(epoll_wait(c.ep, &event, 1, 1));
+        CHECK(n == 1 || now_ns() - start >= 1 * MS);
+        pthread_barrier_wait(&c.barrier);
+        CHECK_EQ(n + ep_ready(c.ep), 1); // reported once, now or then
+        take(c.event_fd);
+    }
+    thread_join(writer);
+}
+
+static void close_later(void *arg) { OK(close(*(int *)arg)); }
+
+TEST(row_96_hup_and_err_wake_epoll_waiters) {
+    for (int end = 0; end < 2; end++) {
+        struct pipe_ends p = make_pipe(0);
+        int ep = ep_new();
+        if (end)
+            fill(p.w);
+        ep_add(ep, end ? p.w : p.r, end ? EPOLLOUT : EPOLLIN, 0);
+        pthread_t closer = later(10, close_later, end ? &p.r : &p.w);
+        struct epoll_event event;
+        CHECK_EQ(OK(epoll_wait(ep, &event, 1, -1)), 1);
+        CHECK_EQ(event.events, end ? EPOLLERR : EPOLLHUP);
+        thread_join(closer);
+    }
+}
