@@ -50,10 +50,7 @@ fn scan_all(roots: &[PathBuf]) -> Result<Vec<String>> {
 fn scan_file(path: &Path) -> Result<Vec<String>> {
     let source = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let found = scan_source(&source).with_context(|| path.display().to_string())?;
-    Ok(found
-        .into_iter()
-        .map(|(line, what)| format!("{}:{line}: {what}", path.display()))
-        .collect())
+    Ok(found.into_iter().map(|(line, what)| format!("{}:{line}: {what}", path.display())).collect())
 }
 
 /// The (line, description) of every finding in one file's text.
@@ -113,10 +110,7 @@ mod tests {
 
     #[test]
     fn finds_inside_macros_and_disabled_code() {
-        assert_eq!(
-            lines("m! {\n  unsafe { 1 }\n}\n#[cfg(never)]\nmod x { unsafe fn y() {} }"),
-            [2, 5]
-        );
+        assert_eq!(lines("m! {\n  unsafe { 1 }\n}\n#[cfg(never)]\nmod x { unsafe fn y() {} }"), [2, 5]);
     }
 
     #[test]
@@ -129,9 +123,6 @@ mod tests {
     #[test]
     fn forbidding_is_fine_and_allowing_is_not() {
         assert!(lines("#![deny(unsafe_code)]\n#![forbid(unsafe_code)]").is_empty());
-        assert_eq!(
-            lines("#![allow(unsafe_code)]\n#[expect(dead_code, unsafe_code)]\nfn f() {}"),
-            [1, 2]
-        );
+        assert_eq!(lines("#![allow(unsafe_code)]\n#[expect(dead_code, unsafe_code)]\nfn f() {}"), [1, 2]);
     }
 }

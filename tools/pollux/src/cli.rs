@@ -203,10 +203,7 @@ fn parse_add(text: &str) -> Result<Addition, String> {
     if !PathBuf::from(host).exists() {
         return Err(format!("no such file or directory: {host}"));
     }
-    Ok(Addition {
-        host: PathBuf::from(host),
-        guest,
-    })
+    Ok(Addition { host: PathBuf::from(host), guest })
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
@@ -217,13 +214,11 @@ fn parse_size(text: &str) -> Result<u64, String> {
         t if t.ends_with('G') => (t[..t.len() - 1].to_owned(), 30),
         t => (t, 0),
     };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| format!("not a size: {text}; write 4G or 4096M"))?;
+    let number: u64 = digits.parse().map_err(|_| format!("not a size: {text}; write 4G or 4096M"))?;
     let bytes = number.checked_mul(1 << shift).ok_or("too large")?;
     if bytes < MINIMUM {
         return Err(
-            "the kernel needs at least 3G to boot; QEMU takes host memory only as the guest touches it".to_owned(),
+            "the kernel needs at least 3G to boot; QEMU takes host memory only as the guest touches it".to_owned()
         );
     }
     Ok(bytes)
@@ -282,20 +277,8 @@ mod tests {
 
     #[test]
     fn additions() {
-        assert_eq!(
-            parse_add("/etc:/x/etc").unwrap(),
-            Addition {
-                host: "/etc".into(),
-                guest: Some("/x/etc".into())
-            }
-        );
-        assert_eq!(
-            parse_add("/etc").unwrap(),
-            Addition {
-                host: "/etc".into(),
-                guest: None
-            }
-        );
+        assert_eq!(parse_add("/etc:/x/etc").unwrap(), Addition { host: "/etc".into(), guest: Some("/x/etc".into()) });
+        assert_eq!(parse_add("/etc").unwrap(), Addition { host: "/etc".into(), guest: None });
         assert!(parse_add("/etc:relative").is_err());
         assert!(parse_add("/no/such/file").is_err());
     }

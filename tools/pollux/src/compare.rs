@@ -42,18 +42,12 @@ pub fn compare(options: &Compare) -> Result<bool> {
 fn this_program(options: &Compare, kernel: Kernel) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     let machine = &options.machine;
-    command.args([
-        "run",
-        "--kernel",
-        if kernel == Kernel::Linux { "linux" } else { "pollux" },
-    ]);
+    command.args(["run", "--kernel", if kernel == Kernel::Linux { "linux" } else { "pollux" }]);
     command.args(["--smp", &machine.smp.to_string(), "--mem", &machine.mem.to_string()]);
     if let Some(timeout) = machine.timeout {
         command.args(["--timeout", &timeout.as_secs_f64().to_string()]);
     }
-    command
-        .args(machine.icount.then_some("--icount"))
-        .args(machine.gzip.then_some("--gzip"));
+    command.args(machine.icount.then_some("--icount")).args(machine.gzip.then_some("--gzip"));
     for word in &machine.kernel_args {
         command.args(["--kernel-arg", word]);
     }
@@ -75,10 +69,7 @@ fn this_program(options: &Compare, kernel: Kernel) -> Result<Command> {
 
 fn observe(name: &'static str, mut command: Command) -> Result<Observation> {
     eprintln!("running on {name} ...");
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run it on {name}"))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run it on {name}"))?;
     Ok(Observation { name, output })
 }
 

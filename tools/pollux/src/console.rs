@@ -9,12 +9,8 @@ use std::io::Write;
 const KEPT: usize = 60;
 
 /// Words that open a kernel's obituary: a Rust panic's, and Linux's.
-const PANIC_MARKS: [&str; 4] = [
-    "panicked at ",
-    "Uncaught panic",
-    "Kernel panic - not syncing",
-    "Unrecoverable kernel fault",
-];
+const PANIC_MARKS: [&str; 4] =
+    ["panicked at ", "Uncaught panic", "Kernel panic - not syncing", "Unrecoverable kernel fault"];
 
 /// Takes the log line by line.
 #[derive(Debug, Default)]
@@ -30,11 +26,7 @@ pub struct Console {
 impl Console {
     /// `verbose`: everything goes to standard error; `trace`: lines that trace system calls do.
     pub fn new(verbose: bool, trace: bool) -> Self {
-        Self {
-            verbose,
-            trace,
-            ..Self::default()
-        }
+        Self { verbose, trace, ..Self::default() }
     }
 
     /// The next bytes of the log.
@@ -63,11 +55,7 @@ impl Console {
             let text = traced.as_deref().filter(|_| self.trace).unwrap_or(&line);
             // In a raw terminal a line feed alone does not return the carriage; elsewhere the return does no harm
             // to a log. Nobody is left to tell if standard error is closed.
-            let end = if crate::terminal::is_interactive() {
-                "\r\n"
-            } else {
-                "\n"
-            };
+            let end = if crate::terminal::is_interactive() { "\r\n" } else { "\n" };
             let _ = write!(std::io::stderr(), "{text}{end}");
         }
         if traced.is_none() && (!self.obituary.is_empty() || PANIC_MARKS.iter().any(|mark| line.contains(mark))) {
@@ -116,10 +104,7 @@ mod tests {
         console.feed(b"Uncaught panic:\n  panicked at kernel/src/x.rs:1\n  trace");
         console.finish();
         assert!(console.has_panicked());
-        assert_eq!(
-            console.last_words(),
-            ["Uncaught panic:", "  panicked at kernel/src/x.rs:1", "  trace"]
-        );
+        assert_eq!(console.last_words(), ["Uncaught panic:", "  panicked at kernel/src/x.rs:1", "  trace"]);
     }
 
     #[test]

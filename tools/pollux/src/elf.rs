@@ -100,10 +100,7 @@ mod tests {
     #[test]
     fn shebangs() {
         assert_eq!(parse_shebang(b"#!/bin/sh\necho"), script("/bin/sh", None));
-        assert_eq!(
-            parse_shebang(b"#! /usr/bin/env  -S a b \nx"),
-            script("/usr/bin/env", Some("-S a b"))
-        );
+        assert_eq!(parse_shebang(b"#! /usr/bin/env  -S a b \nx"), script("/usr/bin/env", Some("-S a b")));
         assert_eq!(parse_shebang(b"#!/bin/sh"), script("/bin/sh", None));
         assert_eq!(parse_shebang(b"#!\n"), Executable::Other);
     }

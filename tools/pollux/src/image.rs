@@ -69,11 +69,7 @@ impl Image {
 
     /// Puts `node` at `path` unless something is there.
     pub fn put_if_absent(&mut self, path: &Path, node: Node) -> Result<()> {
-        if self.contains(path) {
-            Ok(())
-        } else {
-            self.put(path, node)
-        }
+        if self.contains(path) { Ok(()) } else { self.put(path, node) }
     }
 
     /// Puts the host's file `path` at the same place, with every symbolic link on the way kept as a link. Returns the
@@ -150,11 +146,7 @@ impl Image {
                 None => {
                     self.nodes.insert(parent.to_owned(), Node::Directory(0o755));
                 }
-                Some(_) => bail!(
-                    "{} is in the way of {}: not a directory",
-                    parent.display(),
-                    place.display()
-                ),
+                Some(_) => bail!("{} is in the way of {}: not a directory", parent.display(), place.display()),
             }
         }
         Ok(())
@@ -200,29 +192,21 @@ const S_IFREG: u32 = 0o100_000;
 const S_IFLNK: u32 = 0o120_000;
 
 fn write_node(out: &mut impl Write, number: u32, path: &Path, node: &Node) -> Result<()> {
-    let name = path
-        .strip_prefix("/")?
-        .to_str()
-        .context("a name that is not UTF-8 cannot be packed")?;
+    let name = path.strip_prefix("/")?.to_str().context("a name that is not UTF-8 cannot be packed")?;
     let header = newc::Builder::new(name).ino(number).uid(0).gid(0);
     match node {
         Node::Directory(mode) => write_bytes(out, header.mode(S_IFDIR | mode).nlink(2), &[]),
         Node::Symlink(target) => write_bytes(out, header.mode(S_IFLNK | 0o777), target.as_os_str().as_bytes()),
         Node::Bytes(bytes, mode) => write_bytes(out, header.mode(S_IFREG | mode), bytes),
-        Node::CharDevice(major, minor, mode) => write_bytes(
-            out,
-            header.mode(S_IFCHR | mode).rdev_major(*major).rdev_minor(*minor),
-            &[],
-        ),
+        Node::CharDevice(major, minor, mode) => {
+            write_bytes(out, header.mode(S_IFCHR | mode).rdev_major(*major).rdev_minor(*minor), &[])
+        }
         Node::HostFile(host) => {
             let mut file = File::open(host)?;
             let metadata = file.metadata()?;
             let size = u32::try_from(metadata.len()).context("too large for a cpio archive (4 GiB)")?;
             let mtime = u32::try_from(metadata.mtime()).unwrap_or(0);
-            let mut entry = header
-                .mode(S_IFREG | metadata.mode() & 0o7777)
-                .mtime(mtime)
-                .write(&mut *out, size);
+            let mut entry = header.mode(S_IFREG | metadata.mode() & 0o7777).mtime(mtime).write(&mut *out, size);
             let copied = io::copy(&mut file, &mut entry)?;
             if copied != u64::from(size) {
                 bail!("changed while it was read");
@@ -292,12 +276,8 @@ mod tests {
     #[test]
     fn the_archive_reads_back() {
         let mut image = Image::default();
-        image
-            .put(Path::new("/etc/motd"), Node::Bytes(b"hello\n".to_vec(), 0o644))
-            .unwrap();
-        image
-            .put(Path::new("/dev/console"), Node::CharDevice(5, 1, 0o600))
-            .unwrap();
+        image.put(Path::new("/etc/motd"), Node::Bytes(b"hello\n".to_vec(), 0o644)).unwrap();
+        image.put(Path::new("/dev/console"), Node::CharDevice(5, 1, 0o600)).unwrap();
         image.put(Path::new("/l"), Node::Symlink("etc/motd".into())).unwrap();
         let mut archive = Vec::new();
         image.write_to(&mut archive).unwrap();

@@ -47,9 +47,8 @@ impl Job {
 
     /// Runs the program under `strace`, which writes to the kernel's console so that the program's streams stay clean.
     pub fn under_tracer(&mut self, strace: &Path) {
-        let mut argv: Vec<String> = ["strace", "-f", "-qq", "-s", "64", "-o", "/dev/ttyS0", "--"]
-            .map(String::from)
-            .into();
+        let mut argv: Vec<String> =
+            ["strace", "-f", "-qq", "-s", "64", "-o", "/dev/ttyS0", "--"].map(String::from).into();
         argv.push(std::mem::replace(&mut self.path, strace.display().to_string()));
         argv.extend_from_slice(&self.argv[1..]);
         self.argv = argv;
@@ -58,12 +57,8 @@ impl Job {
 
 /// The environment of the guest's program: a plain one, and `wanted` (`K=V`, or `K` for the value it has here).
 pub fn environment(wanted: &[String], terminal: bool) -> Vec<String> {
-    let mut variables = vec![
-        format!("PATH={GUEST_PATH}"),
-        "HOME=/root".to_owned(),
-        "USER=root".to_owned(),
-        "LANG=C.UTF-8".to_owned(),
-    ];
+    let mut variables =
+        vec![format!("PATH={GUEST_PATH}"), "HOME=/root".to_owned(), "USER=root".to_owned(), "LANG=C.UTF-8".to_owned()];
     if terminal {
         let term = std::env::var("TERM").unwrap_or_else(|_| "linux".to_owned());
         variables.push(format!("TERM={term}"));
@@ -98,14 +93,8 @@ mod tests {
 
     #[test]
     fn records_end_with_nul() {
-        assert_eq!(
-            job().encode(),
-            b"arg=/bin/echo\0argv0=echo\0arg=a b\0arg=\0env=K=V=W\0cwd=/tmp\0"
-        );
-        let on_terminal = Job {
-            terminal: Some((24, 80)),
-            ..job()
-        };
+        assert_eq!(job().encode(), b"arg=/bin/echo\0argv0=echo\0arg=a b\0arg=\0env=K=V=W\0cwd=/tmp\0");
+        let on_terminal = Job { terminal: Some((24, 80)), ..job() };
         assert!(on_terminal.encode().ends_with(b"tty=1\0rows=24\0cols=80\0"));
     }
 

@@ -10,14 +10,8 @@ use std::path::{Path, PathBuf};
 use crate::elf::Needs;
 
 /// The directories that glibc searches by itself on Debian and elsewhere.
-const DEFAULT_DIRECTORIES: [&str; 6] = [
-    "/lib/x86_64-linux-gnu",
-    "/usr/lib/x86_64-linux-gnu",
-    "/lib64",
-    "/usr/lib64",
-    "/lib",
-    "/usr/lib",
-];
+const DEFAULT_DIRECTORIES: [&str; 6] =
+    ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"];
 
 /// The search order for libraries, `ld.so.conf` read once.
 #[derive(Debug)]
@@ -40,11 +34,7 @@ impl Finder {
         if name.contains('/') {
             return Some(expand(name, origin)).filter(|path| path.is_file());
         }
-        let rpath = if needs.runpath.is_empty() {
-            own_rpath(needs, origin)
-        } else {
-            Vec::new()
-        };
+        let rpath = if needs.runpath.is_empty() { own_rpath(needs, origin) } else { Vec::new() };
         let inherited = if needs.runpath.is_empty() { inherited } else { &[] };
         let runpath = needs.runpath.iter().map(|dir| expand(dir, origin));
         rpath
@@ -59,20 +49,13 @@ impl Finder {
 
 /// The object's own `DT_RPATH`, ready to search.
 pub fn own_rpath(needs: &Needs, origin: &Path) -> Vec<PathBuf> {
-    if needs.runpath.is_empty() {
-        needs.rpath.iter().map(|dir| expand(dir, origin)).collect()
-    } else {
-        Vec::new()
-    }
+    if needs.runpath.is_empty() { needs.rpath.iter().map(|dir| expand(dir, origin)).collect() } else { Vec::new() }
 }
 
 fn expand(text: &str, origin: &Path) -> PathBuf {
     let origin = origin.display().to_string();
     let text = text.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin);
-    PathBuf::from(
-        text.replace("${LIB}", "lib/x86_64-linux-gnu")
-            .replace("$LIB", "lib/x86_64-linux-gnu"),
-    )
+    PathBuf::from(text.replace("${LIB}", "lib/x86_64-linux-gnu").replace("$LIB", "lib/x86_64-linux-gnu"))
 }
 
 /// The loader skips files for other machines, such as 32-bit libraries in a shared directory.
@@ -87,10 +70,7 @@ fn read_conf(file: &Path, depth: usize, directories: &mut Vec<PathBuf>) {
     let Ok(text) = std::fs::read_to_string(file) else {
         return;
     };
-    for line in text
-        .lines()
-        .map(|line| line.split('#').next().unwrap_or_default().trim())
-    {
+    for line in text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()) {
         if let Some(pattern) = line.strip_prefix("include") {
             if depth > 0 {
                 let included = glob_in_directory(Path::new(pattern.trim()));
@@ -129,14 +109,9 @@ mod tests {
     #[test]
     fn libc_is_found() {
         let finder = Finder::new();
-        let path = finder
-            .find("libc.so.6", &Needs::default(), Path::new("/"), &[])
-            .unwrap();
+        let path = finder.find("libc.so.6", &Needs::default(), Path::new("/"), &[]).unwrap();
         assert!(path.is_file());
-        assert_eq!(
-            finder.find("libnosuch.so.9", &Needs::default(), Path::new("/"), &[]),
-            None
-        );
+        assert_eq!(finder.find("libnosuch.so.9", &Needs::default(), Path::new("/"), &[]), None);
     }
 
     #[test]
@@ -146,10 +121,7 @@ mod tests {
             runpath: runpath.iter().map(|s| (*s).to_owned()).collect(),
             ..Needs::default()
         };
-        assert_eq!(
-            own_rpath(&with("$ORIGIN/../lib", &[]), Path::new("/opt/bin")),
-            [PathBuf::from("/opt/bin/../lib")]
-        );
+        assert_eq!(own_rpath(&with("$ORIGIN/../lib", &[]), Path::new("/opt/bin")), [PathBuf::from("/opt/bin/../lib")]);
         assert!(own_rpath(&with("$ORIGIN", &["/x"]), Path::new("/opt")).is_empty());
     }
 
@@ -157,11 +129,7 @@ mod tests {
     fn conf_files_include_others() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
-        std::fs::write(
-            root.join("ld.so.conf"),
-            format!("include {}/d/*.conf\n# no\n/last\n", root.display()),
-        )
-        .unwrap();
+        std::fs::write(root.join("ld.so.conf"), format!("include {}/d/*.conf\n# no\n/last\n", root.display())).unwrap();
         std::fs::create_dir(root.join("d")).unwrap();
         std::fs::write(root.join("d/b.conf"), "/second\n").unwrap();
         std::fs::write(root.join("d/a.conf"), "/first # comment\n").unwrap();

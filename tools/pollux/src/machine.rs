@@ -89,21 +89,8 @@ fn qemu_command(kernel_image: &Path, initramfs: &Path, command_line: &str, optio
     let cpu = if options.icount { "max,-rdrand,-rdseed" } else { "max" };
     command
         .args(["-machine", "q35", "-accel", "tcg", "-cpu", cpu])
-        .args([
-            "-m",
-            &format!("{}K", options.mem >> 10),
-            "-smp",
-            &options.smp.to_string(),
-        ])
-        .args([
-            "-display",
-            "none",
-            "-vga",
-            "none",
-            "-nodefaults",
-            "-no-user-config",
-            "-no-reboot",
-        ])
+        .args(["-m", &format!("{}K", options.mem >> 10), "-smp", &options.smp.to_string()])
+        .args(["-display", "none", "-vga", "none", "-nodefaults", "-no-user-config", "-no-reboot"])
         .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
         .arg("-kernel")
         .arg(kernel_image)
@@ -111,12 +98,7 @@ fn qemu_command(kernel_image: &Path, initramfs: &Path, command_line: &str, optio
         .arg(initramfs)
         .args(["-append", command_line]);
     if options.icount {
-        command.args([
-            "-icount",
-            "shift=0,sleep=off",
-            "-rtc",
-            "base=2026-01-01T00:00:00,clock=vm",
-        ]);
+        command.args(["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01T00:00:00,clock=vm"]);
     }
     command
 }
@@ -151,10 +133,7 @@ pub fn start(
         fcntl(far.as_fd(), FcntlArg::F_SETFD(FdFlag::empty()))?;
         command
             .args(["-chardev", &format!("socket,id=wire{index},fd={}", far.as_raw_fd())])
-            .args([
-                "-device",
-                &format!("isa-serial,chardev=wire{index},index={index},iobase={address:#x},irq={irq}"),
-            ]);
+            .args(["-device", &format!("isa-serial,chardev=wire{index},index={index},iobase={address:#x},irq={irq}")]);
         ours.push(near);
         theirs.push(far);
     }
@@ -162,27 +141,13 @@ pub fn start(
     drop(theirs);
     let mut ours = ours.into_iter();
     let mut next = || ours.next().context("four wires");
-    let wires = Wires {
-        console: next()?,
-        data: next()?,
-        error: next()?,
-        control: next()?,
-    };
-    Ok((
-        Machine {
-            process,
-            _initramfs: initramfs,
-        },
-        wires,
-    ))
+    let wires = Wires { console: next()?, data: next()?, error: next()?, control: next()? };
+    Ok((Machine { process, _initramfs: initramfs }, wires))
 }
 
 fn spawn(command: &mut Command) -> Result<Child> {
     let parent = nix::unistd::getpid();
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     // A group of its own: the terminal's Ctrl-C is for us alone.
     command.process_group(0);
     // SAFETY: Between fork and exec only async-signal-safe calls are made: prctl, getppid and sigprocmask.
@@ -231,15 +196,9 @@ mod tests {
 
     #[test]
     fn instruction_counting_makes_time_virtual() {
-        let with = MachineOptions {
-            icount: true,
-            ..options()
-        };
+        let with = MachineOptions { icount: true, ..options() };
         let command = qemu_command(Path::new("k"), Path::new("i"), "", &with);
-        let words: Vec<_> = command
-            .get_args()
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect();
+        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         let text = words.join(" ");
         assert!(text.contains("-icount shift=0,sleep=off") && text.contains("clock=vm") && text.contains("-rdrand"));
         assert!(text.contains("-m 4194304K"));
@@ -249,9 +208,7 @@ mod tests {
     fn compressed_images_are_gzip() {
         use std::io::Read;
         let mut image = Image::default();
-        image
-            .put(Path::new("/x"), crate::image::Node::Directory(0o755))
-            .unwrap();
+        image.put(Path::new("/x"), crate::image::Node::Directory(0o755)).unwrap();
         let mut head = [0; 6];
         memory_file(&image, true).unwrap().read_exact(&mut head).unwrap();
         assert_eq!(head[..2], [0x1f, 0x8b]);

@@ -68,10 +68,7 @@ fn main() -> ExitCode {
 fn shell(options: Shell) -> Run {
     Run {
         machine: options.machine,
-        pack: PackOptions {
-            env: [vec!["PS1=pollux:\\w# ".to_owned()], options.pack.env].concat(),
-            ..options.pack
-        },
+        pack: PackOptions { env: [vec!["PS1=pollux:\\w# ".to_owned()], options.pack.env].concat(), ..options.pack },
         kernel: options.kernel,
         trace: false,
         no_tty: false,
@@ -81,9 +78,7 @@ fn shell(options: Shell) -> Run {
 
 /// The PATH that names are looked up in: the user's, not the one that `./pollux` makes for compilers.
 fn search_path() -> OsString {
-    std::env::var_os("POLLUX_USER_PATH")
-        .or_else(|| std::env::var_os("PATH"))
-        .unwrap_or_default()
+    std::env::var_os("POLLUX_USER_PATH").or_else(|| std::env::var_os("PATH")).unwrap_or_default()
 }
 
 /// An image with the program and its job, but not yet init.
@@ -93,17 +88,10 @@ fn prepare(words: &[String], options: &PackOptions, terminal: bool) -> Result<(P
     let mut packer = Packer::new(search_path(), cwd.clone())?;
     packer.pack(&program, options)?;
     let job = Job {
-        path: program
-            .path
-            .to_str()
-            .context("the program's path is not UTF-8")?
-            .to_owned(),
+        path: program.path.to_str().context("the program's path is not UTF-8")?.to_owned(),
         argv: program.argv,
         env: job::environment(&options.env, terminal),
-        cwd: cwd
-            .to_str()
-            .context("the working directory's name is not UTF-8")?
-            .to_owned(),
+        cwd: cwd.to_str().context("the working directory's name is not UTF-8")?.to_owned(),
         terminal: terminal.then(terminal::window_size),
     };
     Ok((packer, job))
@@ -119,30 +107,20 @@ fn run(options: &Run) -> Result<u8> {
     }
     let project = Project::locate()?;
     packer.put_init(&project.init()?, &job)?;
-    packer
-        .warnings
-        .iter()
-        .for_each(|warning| eprintln!("pollux: note: {warning}"));
+    packer.warnings.iter().for_each(|warning| eprintln!("pollux: note: {warning}"));
 
     let kernel_image = project.kernel_image(options.kernel)?;
     let command_line = machine::kernel_command_line(options.kernel, &options.machine, options.trace);
     let (machine, wires) = machine::start(&kernel_image, &packer.image, &command_line, &options.machine)?;
-    let wishes = Wishes {
-        timeout: options.machine.timeout,
-        terminal,
-        verbose: options.machine.verbose,
-        trace: options.trace,
-    };
+    let wishes =
+        Wishes { timeout: options.machine.timeout, terminal, verbose: options.machine.verbose, trace: options.trace };
     let outcome = session::run(machine, wires, wishes)?;
     Ok(conclude(outcome, options))
 }
 
 fn check_machine(options: &MachineOptions) -> Result<()> {
     if options.icount && options.smp != 1 {
-        bail!(
-            "--icount counts the instructions of one CPU: drop --smp {}",
-            options.smp
-        );
+        bail!("--icount counts the instructions of one CPU: drop --smp {}", options.smp);
     }
     Ok(())
 }
@@ -189,10 +167,7 @@ fn conclude(outcome: Outcome, options: &Run) -> u8 {
 fn pack(options: &Pack) -> Result<()> {
     let (mut packer, job) = prepare(&options.program, &options.pack, false)?;
     packer.put_init(&Project::locate()?.init()?, &job)?;
-    packer
-        .warnings
-        .iter()
-        .for_each(|warning| eprintln!("pollux: note: {warning}"));
+    packer.warnings.iter().for_each(|warning| eprintln!("pollux: note: {warning}"));
     let Some(output) = &options.output else {
         return list(&packer.image);
     };

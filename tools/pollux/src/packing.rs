@@ -87,21 +87,14 @@ impl Packer {
             self.image.put_if_absent(Path::new(directory), Node::Directory(mode))?;
         }
         // Before init has mounted anything the kernel opens the one, and a C library may want the other.
-        self.image
-            .put(Path::new("/dev/console"), Node::CharDevice(5, 1, 0o600))?;
+        self.image.put(Path::new("/dev/console"), Node::CharDevice(5, 1, 0o600))?;
         self.image.put(Path::new("/dev/null"), Node::CharDevice(1, 3, 0o666))?;
         for (name, text) in [
-            (
-                "passwd",
-                "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-            ),
+            ("passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"),
             ("group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"),
             ("hosts", "127.0.0.1 localhost pollux\n::1 localhost\n"),
             ("hostname", "pollux\n"),
-            (
-                "nsswitch.conf",
-                "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n",
-            ),
+            ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n"),
             ("resolv.conf", ""),
         ] {
             self.put_text(&Path::new("/etc").join(name), text)?;
@@ -166,14 +159,12 @@ impl Packer {
 
     /// `env NAME` searches the guest's PATH, which is plain; a program from elsewhere gets a link there.
     fn link_into_guest_path(&mut self, name: &str, found: &Path) -> Result<()> {
-        let is_on_path = crate::job::GUEST_PATH
-            .split(':')
-            .any(|directory| found.parent() == Some(Path::new(directory)));
+        let is_on_path =
+            crate::job::GUEST_PATH.split(':').any(|directory| found.parent() == Some(Path::new(directory)));
         if is_on_path {
             return Ok(());
         }
-        self.image
-            .put_if_absent(&Path::new("/usr/local/bin").join(name), Node::Symlink(found.to_owned()))
+        self.image.put_if_absent(&Path::new("/usr/local/bin").join(name), Node::Symlink(found.to_owned()))
     }
 
     /// Packs the loader and the libraries of the object at the real path `real`, and theirs.
@@ -192,9 +183,7 @@ impl Packer {
         for name in &needs.libraries {
             match self.finder.find(name, needs, origin, inherited) {
                 Some(library) => self.add_library(&library, &passed_on)?,
-                None => self
-                    .warnings
-                    .push(format!("{}: its library {name} is not on this machine", real.display())),
+                None => self.warnings.push(format!("{}: its library {name} is not on this machine", real.display())),
             }
             // glibc loads it by itself, for pthread_exit() and thread cancellation.
             if name == "libc.so.6"
@@ -231,17 +220,12 @@ impl Packer {
         for entry in walk.filter_entry(|entry| wanted(entry.path())) {
             let entry = entry.with_context(|| format!("cannot pack {}", root.display()))?;
             let below = entry.path().strip_prefix(root)?;
-            let place = if below.as_os_str().is_empty() {
-                guest.to_owned()
-            } else {
-                guest.join(below)
-            };
+            let place = if below.as_os_str().is_empty() { guest.to_owned() } else { guest.join(below) };
             let kind = entry.file_type();
             if kind.is_dir() {
                 self.image.put(&place, Node::Directory(0o755))?;
             } else if kind.is_symlink() {
-                self.image
-                    .put(&place, Node::Symlink(std::fs::read_link(entry.path())?))?;
+                self.image.put(&place, Node::Symlink(std::fs::read_link(entry.path())?))?;
             } else if kind.is_file() {
                 self.image.put(&place, Node::HostFile(entry.path().to_owned()))?;
                 self.add_needs_of(entry.path())?;
@@ -273,13 +257,9 @@ impl Packer {
                 continue;
             }
             if metadata.is_dir() {
-                self.warnings.push(format!(
-                    "the directory {argument} stays here; --add {argument} would pack it"
-                ));
+                self.warnings.push(format!("the directory {argument} stays here; --add {argument} would pack it"));
             } else if metadata.len() > AUTO_ADD_LIMIT {
-                self.warnings.push(format!(
-                    "{argument} is large and stays here; --add {argument} would pack it"
-                ));
+                self.warnings.push(format!("{argument} is large and stays here; --add {argument} would pack it"));
             } else if metadata.is_file() {
                 match elf::examine(&host)? {
                     Executable::Other => drop(self.image.put_host_path(&host)?),
@@ -308,21 +288,13 @@ impl Packer {
             self.add_program(Path::new("/bin/sh"), 0)?;
         }
         let Some(busybox) = program::search("busybox", &self.search_path, &self.cwd) else {
-            self.warnings
-                .push("busybox is not on the PATH: the guest has no basic tools".to_owned());
+            self.warnings.push("busybox is not on the PATH: the guest has no basic tools".to_owned());
             return Ok(());
         };
         self.add_program(&busybox, 0)?;
-        let listing = Command::new(&busybox)
-            .arg("--list-full")
-            .output()
-            .context("busybox --list-full")?;
-        for applet in String::from_utf8_lossy(&listing.stdout)
-            .lines()
-            .filter(|line| !line.starts_with("linuxrc"))
-        {
-            self.image
-                .put_if_absent(&Path::new("/").join(applet), Node::Symlink(busybox.clone()))?;
+        let listing = Command::new(&busybox).arg("--list-full").output().context("busybox --list-full")?;
+        for applet in String::from_utf8_lossy(&listing.stdout).lines().filter(|line| !line.starts_with("linuxrc")) {
+            self.image.put_if_absent(&Path::new("/").join(applet), Node::Symlink(busybox.clone()))?;
         }
         Ok(())
     }
@@ -338,8 +310,7 @@ impl Packer {
     /// Puts init and what it is to do.
     pub fn put_init(&mut self, init: &Path, job: &Job) -> Result<()> {
         self.image.put(Path::new("/init"), Node::HostFile(init.to_owned()))?;
-        self.image
-            .put(Path::new("/etc/pollux/job"), Node::Bytes(job.encode(), 0o600))
+        self.image.put(Path::new("/etc/pollux/job"), Node::Bytes(job.encode(), 0o600))
     }
 }
 
@@ -356,11 +327,7 @@ mod tests {
     }
 
     fn options() -> PackOptions {
-        PackOptions {
-            add: vec![],
-            no_auto_add: false,
-            env: vec![],
-        }
+        PackOptions { add: vec![], no_auto_add: false, env: vec![] }
     }
 
     #[test]
@@ -417,11 +384,7 @@ mod tests {
         packer.pack(&program, &options()).unwrap();
         assert!(packer.image.contains(&cwd.join("data")));
         assert!(!packer.image.contains(&cwd.join("dir")) && !packer.image.contains(&cwd.join("nothing")));
-        assert!(
-            packer.warnings.iter().any(|w| w.contains("--add dir")),
-            "{:?}",
-            packer.warnings
-        );
+        assert!(packer.warnings.iter().any(|w| w.contains("--add dir")), "{:?}", packer.warnings);
         assert!(has(&packer, "/bin/sh") && has(&packer, "/bin/seq") || has(&packer, "/usr/bin/seq"));
     }
 
@@ -431,22 +394,9 @@ mod tests {
         std::fs::create_dir(directory.path().join("sub")).unwrap();
         std::fs::write(directory.path().join("sub/file"), "x").unwrap();
         let mut packer = packer();
-        packer
-            .add(&Addition {
-                host: directory.path().into(),
-                guest: Some("/data".into()),
-            })
-            .unwrap();
-        packer
-            .add(&Addition {
-                host: "/bin/ls".into(),
-                guest: Some("/opt/list".into()),
-            })
-            .unwrap();
+        packer.add(&Addition { host: directory.path().into(), guest: Some("/data".into()) }).unwrap();
+        packer.add(&Addition { host: "/bin/ls".into(), guest: Some("/opt/list".into()) }).unwrap();
         assert!(has(&packer, "/data/sub/file") && has(&packer, "/opt/list"));
-        assert!(
-            has(&packer, "/lib/x86_64-linux-gnu/libc.so.6"),
-            "an added program brings its libraries"
-        );
+        assert!(has(&packer, "/lib/x86_64-linux-gnu/libc.so.6"), "an added program brings its libraries");
     }
 }

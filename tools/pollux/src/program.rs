@@ -43,10 +43,7 @@ pub fn find(words: &[String], search_path: &OsStr, cwd: &Path) -> Result<Program
     if !is_executable(&path) {
         bail!("{name}: not executable; try chmod +x {}", path.display());
     }
-    Ok(Program {
-        path,
-        argv: words.to_vec(),
-    })
+    Ok(Program { path, argv: words.to_vec() })
 }
 
 /// The first executable file called `name` in `search_path`.
@@ -105,11 +102,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_explained() {
-        let explain = |name: &str| {
-            find(&words(name), OsStr::new("/bin"), Path::new("/etc"))
-                .unwrap_err()
-                .to_string()
-        };
+        let explain = |name: &str| find(&words(name), OsStr::new("/bin"), Path::new("/etc")).unwrap_err().to_string();
         assert!(explain("no-such-program").contains("not on the PATH"));
         assert!(explain("passwd-not/x").contains("no such file"));
         assert!(explain("hosts").contains("./hosts"));

@@ -26,10 +26,7 @@ impl Project {
             None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?,
         };
         if !root.join("kernel").is_dir() {
-            bail!(
-                "{} is not the project's root; start this program by ./pollux",
-                root.display()
-            );
+            bail!("{} is not the project's root; start this program by ./pollux", root.display());
         }
         Ok(Self { root })
     }
@@ -38,10 +35,7 @@ impl Project {
     pub fn init(&self) -> Result<PathBuf> {
         let path = self.root.join("target/guest/init");
         if !path.is_file() {
-            bail!(
-                "{} is missing; it is built by: sh scripts/build-tools.sh",
-                path.display()
-            );
+            bail!("{} is missing; it is built by: sh scripts/build-tools.sh", path.display());
         }
         Ok(path)
     }

@@ -28,10 +28,7 @@ pub fn standard_library(program: &Path) -> Option<Library> {
     if !library.join("os.py").is_file() {
         return None;
     }
-    let mut found = Library {
-        directories: vec![library.clone()],
-        files: Vec::new(),
-    };
+    let mut found = Library { directories: vec![library.clone()], files: Vec::new() };
     // Debian: sitecustomize.py is a link to /etc, and pure Python packages live beside.
     let site = PathBuf::from(format!("/etc/{name}/sitecustomize.py"));
     if site.is_file() {

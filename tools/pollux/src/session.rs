@@ -93,10 +93,7 @@ impl Credit {
     /// Waits for more than `HEADER` bytes and takes up to `most`.
     fn take(&self, most: usize) -> usize {
         let available = self.available.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut available = self
-            .more
-            .wait_while(available, |a| *a <= HEADER)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut available = self.more.wait_while(available, |a| *a <= HEADER).unwrap_or_else(PoisonError::into_inner);
         let taken = most.min(*available);
         *available -= taken;
         taken
@@ -118,11 +115,7 @@ pub struct Wishes {
 
 /// Carries the machine to its end.
 pub fn run(mut machine: Machine, wires: Wires, wishes: Wishes) -> Result<Outcome> {
-    let _raw_mode = if wishes.terminal {
-        Some(terminal::RawMode::enter()?)
-    } else {
-        None
-    };
+    let _raw_mode = if wishes.terminal { Some(terminal::RawMode::enter()?) } else { None };
     let (events, inbox) = channel();
     let credit = Arc::new(Credit::default());
     watch_signals(events.clone())?;
@@ -437,13 +430,7 @@ fn carry_keys(mut to: UnixStream, events: &Sender<Event>) {
 /// From here on these signals come as events, whichever thread they hit.
 fn watch_signals(events: Sender<Event>) -> Result<()> {
     let mut signals = SigSet::empty();
-    for signal in [
-        Signal::SIGINT,
-        Signal::SIGTERM,
-        Signal::SIGHUP,
-        Signal::SIGQUIT,
-        Signal::SIGWINCH,
-    ] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGWINCH] {
         signals.add(signal);
     }
     signals.thread_block()?;

@@ -18,12 +18,7 @@ mod ioctl {
 
 /// Rows and columns of the terminal on standard output; 24 and 80 if it does not say.
 pub fn window_size() -> (u16, u16) {
-    let mut size = nix::libc::winsize {
-        ws_row: 0,
-        ws_col: 0,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let mut size = nix::libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCGWINSZ writes one `winsize`, and `size` is one.
     let result = unsafe { ioctl::get_window_size(nix::libc::STDOUT_FILENO, &mut size) };
     match result {
