@@ -11,8 +11,8 @@ name=$(sed -n '/^\[package\]/,/^\[/s/^name *= *"\(.*\)"/\1/p' "$POLLUX_ROOT/kern
 built=$POLLUX_ROOT/target/osdk/$name-osdk-bin.qemu_elf
 image=$POLLUX_ROOT/target/pollux.elf
 if ! cmp -s "$built" "$image"; then
-    cp "$built" "$image.new"
-    mv "$image.new" "$image"
+    cp "$built" "$image.$$"
+    mv "$image.$$" "$image"
 fi
 # Newer than every source it was built from, also when nothing changed in it.
 touch "$image"
