@@ -75,6 +75,7 @@ pub fn exit_thread(ctx: &Context, code: u8) {
     let (thread, process) = (&ctx.thread, &ctx.process);
     crate::futex::exit_robust_list(ctx);
     super::clone::release_vfork_parent(thread);
+    signal::on_thread_exit(ctx);
     clear_child_tid(ctx);
     // Descriptors close here, in a context that may sleep, and before the parent hears of the exit.
     process.uid.store(ctx.credentials().uid, Relaxed);

@@ -58,6 +58,8 @@ pub struct Process {
     pub signals: ProcessSignals,
     /// The real user id with which it ended, for its parent.
     uid: AtomicU32,
+    /// The nice value, -20 to 19 (`setpriority(2)`).
+    pub nice: AtomicI32,
     /// Resource limits.
     pub limits: Limits,
     /// Notified when a child ends, stops or continues.
@@ -77,7 +79,8 @@ pub struct Process {
     pub last_name: SpinLock<[u8; 16]>,
     /// `/proc/PID/oom_score_adj`
     pub oom_score_adj: AtomicI32,
-    threads: SpinLock<Vec<Arc<Thread>>>,
+    /// Taken with IRQs disabled: timers send signals from interrupts.
+    threads: SpinLock<Vec<Arc<Thread>>, LocalIrqDisabled>,
     life: SpinLock<Life>,
     parent: SpinLock<Weak<Process>>,
     children: SpinLock<Vec<Arc<Process>>>,
@@ -168,6 +171,12 @@ impl Process {
         self.threads.lock().clone()
     }
 
+    /// Lets `look` look at the threads that have not ended, in any context and without taking references. It must neither
+    /// sleep nor take locks other than those of threads and below.
+    pub fn with_threads<R>(&self, look: impl FnOnce(&[Arc<Thread>]) -> R) -> R {
+        look(&self.threads.lock())
+    }
+
     /// The thread whose number is the process's, unless it ended before the others; else any.
     pub fn main_thread(&self) -> Option<Arc<Thread>> {
         let threads = self.threads.lock();
@@ -209,6 +218,12 @@ impl Process {
         }
         life.news = Some(ChildEvent::Continued);
         true
+    }
+
+    /// The real user of its main thread, or that with which it ended.
+    pub fn uid(&self) -> u32 {
+        let thread = self.main_thread();
+        thread.map_or(self.uid.load(Relaxed), |thread| thread.credentials.lock().uid)
     }
 
     /// CPU time of its threads, ended ones included.

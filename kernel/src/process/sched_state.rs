@@ -2,7 +2,7 @@
 
 //! What the scheduler keeps with each thread.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use ostd::{cpu::CpuId, util::id_set::Id};
 
@@ -16,6 +16,8 @@ pub struct SchedState {
     /// How often it went to sleep, and how often it lost the CPU to another.
     sleeps: AtomicU64,
     preemptions: AtomicU64,
+    /// `SCHED_OTHER` or a relative, as `sched_setscheduler(2)` set it.
+    policy: AtomicI32,
 }
 
 impl SchedState {
@@ -29,6 +31,7 @@ impl SchedState {
             is_runnable: AtomicBool::new(false),
             sleeps: AtomicU64::new(0),
             preemptions: AtomicU64::new(0),
+            policy: AtomicI32::new(0),
         }
     }
 
@@ -78,6 +81,16 @@ impl SchedState {
     /// Sets the mask of allowed CPUs; it takes effect when the thread is next placed.
     pub fn set_affinity(&self, mask: u64) {
         self.affinity.store(mask, Relaxed);
+    }
+
+    /// The policy of `sched_getscheduler(2)`.
+    pub fn policy(&self) -> i32 {
+        self.policy.load(Relaxed)
+    }
+
+    /// Sets the policy; all that can be set are treated alike.
+    pub fn set_policy(&self, policy: i32) {
+        self.policy.store(policy, Relaxed);
     }
 
     /// Whether it may run on `cpu`.

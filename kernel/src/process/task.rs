@@ -265,6 +265,10 @@ fn see_to_work(ctx: &Context, regs: &mut UserContext) -> Option<Flow> {
     if ctx.thread.is_requested(Work::EXIT) {
         return Some(Flow::Exit(0));
     }
+    if ctx.thread.is_requested(Work::CPU_TIME) {
+        ctx.thread.clear_work(Work::CPU_TIME);
+        signal::check_cpu_timers(ctx);
+    }
     if ctx.thread.is_requested(Work::SIGNAL) {
         signal::handle_pending(ctx, regs);
     }

@@ -4,7 +4,12 @@
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use ostd::sync::Waker;
+use ostd::{
+    cpu::{CpuSet, PinCurrentCpu},
+    smp::inter_processor_call,
+    sync::Waker,
+    task::disable_preempt,
+};
 use spin::Once;
 
 use super::{Process, SchedState, Tid, clone::VforkParent, credentials::Credentials};
@@ -55,6 +60,10 @@ bitflags::bitflags! {
         const EXIT = 2;
         /// The thread itself called `exit(2)` or `execve(2)`: see its [`super::Flow`].
         const FLOW = 4;
+        /// A timer on CPU time may be due. Does not end sleeps.
+        const CPU_TIME = 8;
+        /// What ends interruptible sleeps.
+        const INTERRUPTS = Self::SIGNAL.bits() | Self::EXIT.bits();
     }
 }
 
@@ -91,11 +100,19 @@ impl Thread {
         self.tid.store(self.process.pid, Ordering::Relaxed);
     }
 
-    /// Asks the thread to look up, and wakes it if it sleeps.
+    /// Asks the thread to look up, wakes it if it sleeps, and interrupts its CPU if it runs. Callable in any context.
     pub fn request(&self, work: Work) {
-        // Release pairs with the Acquire in `has_work`: who sees the bit sees the reason.
-        self.work.fetch_or(work.bits(), Ordering::Release);
+        // Release pairs with the Acquire in `has_work`: who sees the bit sees the reason. SeqCst orders it before the look at
+        // `is_running`: a thread that gets a CPU after that look sees the bit when it next leaves the kernel.
+        self.work.fetch_or(work.bits(), Ordering::SeqCst);
         self.wake();
+        if self.cpu_time.is_running()
+            && let Some(cpu) = self.sched.last_cpu()
+            && cpu != disable_preempt().current_cpu()
+        {
+            // The interrupt itself is the message: on its way back to user mode, the CPU looks at `work`.
+            inter_processor_call(&CpuSet::from(cpu), || {});
+        }
     }
 
     /// Asks the calling thread itself: no wake-up is needed.

@@ -41,7 +41,7 @@ use spin::Once;
 use crate::{prelude::*, process::TaskData, time};
 
 /// Timer ticks (1 ms each) that a task may run while another one waits.
-const SLICE_TICKS: u32 = 4;
+pub const SLICE_TICKS: u32 = 4;
 
 /// Injects the scheduler into OSTD. Call once, on the boot CPU, before the first task exists.
 pub fn init() {

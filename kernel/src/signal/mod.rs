@@ -1,81 +1,116 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Signals.
+//! Signals (`signal(7)`).
+//!
+//! # Role
+//! - [`send`]: a signal becomes pending for a process or a thread, and a thread is asked to look.
+//! - [`deliver`]: a thread on its way to its program takes what is pending: handlers, default actions, restarts of
+//!   interrupted calls. [`frame`] and [`fpstate`] are what a handler finds on its stack.
+//! - [`stop`]: job control. [`exception`]: faults of programs. [`timers`] and [`posix_timer`]: signals by time.
+//!
+//! # Protocol
+//! `Work::SIGNAL` of a thread is set by whoever makes a signal pending that the thread does not block, and by the thread
+//! itself when it unblocks one. It ends interruptible sleeps and makes the thread call [`handle_pending`], which clears it
+//! first: nothing pending costs one load per return to user mode.
+//!
+//! # Invariants
+//! 1. A pending signal that some thread of the process does not block has such a thread with `Work::SIGNAL` set.
+//! 2. `SIGKILL` and `SIGSTOP` are in no mask and have no handler.
 
-/// What a process keeps for signals.
-pub struct ProcessSignals {}
+mod action;
+mod altstack;
+mod deliver;
+mod exception;
+mod fpstate;
+mod frame;
+mod info;
+mod number;
+pub mod numbers;
+mod pending;
+pub mod posix_timer;
+mod report;
+mod send;
+mod state;
+mod stop;
+mod timers;
 
-/// What a thread keeps for signals.
-pub struct ThreadSignals {}
-
-// The seam to the rest of the kernel, filled by this module's author.
-
-use ostd::arch::cpu::context::UserContext;
-
+pub use self::{
+    action::{Action, ActionFlags, Actions, Disposition, SIG_DFL, SIG_IGN},
+    altstack::sigaltstack,
+    deliver::{handle_pending, pending, take},
+    exception::handle_exception,
+    frame::pop as sigreturn,
+    info::{SI_KERNEL, SI_QUEUE, SI_TIMER, SI_TKILL, SI_USER, SigInfo, UserSigInfo},
+    number::{DefaultAction, SigSet, Signal},
+    report::{SignalSets, sets},
+    send::{
+        force, info_from, is_ignored_or_blocked, send_to_group, send_to_group_by_kernel,
+        send_to_process, send_to_process_by_kernel, send_to_thread,
+    },
+    state::{
+        ProcessSignals, Restart, ThreadSignals, begin_temporary_mask, end_temporary_mask, mask,
+        on_thread_exit, restart_with, set_mask,
+    },
+    stop::{ignores_children, is_orphaned, notify_parent},
+    timers::{Itimer, check_cpu_timers, itimer, set_itimer},
+};
+use self::state::restore_mask;
 use crate::{
     prelude::*,
-    process::{ChildEvent, Process},
+    process::{Process, Thread, Work},
 };
 
-/// The number of `SIGCHLD`.
+/// The number of `SIGCHLD`, as `clone(2)` takes it.
 pub const SIGCHLD: u32 = 17;
 
-impl ProcessSignals {
-    /// Default actions, nothing pending.
-    pub fn new() -> Self {
-        Self {}
-    }
-
-    /// For a child: shares the actions (`CLONE_SIGHAND`) or copies them.
-    pub fn inherit(&self, _shares_actions: bool) -> Self {
-        Self {}
-    }
-
-    /// `CLONE_CLEAR_SIGHAND`: handlers become defaults, ignored signals stay ignored.
-    pub fn reset_handlers(&self) {}
-}
-
-/// `MINSIGSTKSZ`: what the kernel needs for a frame with AVX-512 state.
+/// The least room for a signal frame, for `AT_MINSIGSTKSZ`: the frame, floating point state, red zone and alignment.
 pub const MIN_STACK_SIZE: usize = 3632;
 
-impl ThreadSignals {
-    /// Nothing blocked, nothing pending.
-    pub fn new() -> Self {
-        Self {}
-    }
-
-    /// For a new thread: the mask; the alternate stack unless `drops_stack`.
-    pub fn inherit(&self, _drops_stack: bool) -> Self {
-        Self {}
-    }
+/// For the end of a process: its timers stop.
+pub fn on_process_exit(process: &Arc<Process>) {
+    process.signals.timers.stop_all();
 }
 
-/// `SIGCHLD` to the parent, with siginfo, respecting SA_NOCLDSTOP.
-pub fn notify_parent(_parent: &Arc<Process>, _child: &Arc<Process>, _event: ChildEvent) {}
-
-/// Whether `parent` ignores `SIGCHLD` or has SA_NOCLDWAIT: children reap themselves.
-pub fn ignores_children(_parent: &Arc<Process>) -> bool {
-    false
+/// For `execve(2)`, when the caller is the only thread left: handlers become defaults, the alternate stack and the timers of
+/// `timer_create(2)` go. Mask and pending signals stay.
+pub fn on_exec(ctx: &Context) {
+    ctx.process.signals.unshare_and_reset();
+    ctx.process.signals.timers.posix.delete_all();
+    let mut own = ctx.thread.signals.own.lock();
+    own.alt_stack = altstack::AltStack::default();
+    let restart = own.restart.take();
+    drop(own);
+    drop(restart);
 }
 
-/// Timers of the process go.
-pub fn on_process_exit(_process: &Arc<Process>) {}
+/// Takes how the interrupted call goes on, for `restart_syscall(2)`.
+pub fn take_restart(ctx: &Context) -> Option<Restart> {
+    ctx.thread.signals.own.lock().restart.take()
+}
 
-/// Handlers to defaults, alternate stack off, timers gone.
-pub fn on_exec(_ctx: &Context) {}
+/// Says which blocked signals the caller waits for, so that one of them ends its sleep; empty when the wait is over.
+pub fn set_awaited(ctx: &Context, set: SigSet) {
+    ctx.thread.signals.set_awaited(set);
+}
 
-/// A CPU exception in user mode.
-pub fn handle_exception(ctx: &Context, regs: &mut UserContext) {
-    use ostd::arch::cpu::context::CpuException;
-    let is_resolved = match regs.take_exception() {
-        Some(CpuException::PageFault(fault)) => crate::vm::fault_from_user(&ctx.vm, &fault).is_ok(),
-        _ => false,
-    };
-    if !is_resolved {
-        let status = crate::process::ExitStatus::Signaled { signal: 11, core: true };
-        ctx.process.begin_exit(status);
+/// Lets a program's action for `signal` take effect, and forgets pending signals that are now ignored (POSIX 2.4.3).
+pub fn set_action(ctx: &Context, signal: Signal, action: Action) {
+    ctx.process.signals.actions().set(signal, action);
+    if !action.ignores(signal) {
+        return;
+    }
+    let set = SigSet::of(signal);
+    let mut shared = ctx.process.signals.shared.lock();
+    let mut dropped = shared.pending.discard(set);
+    dropped += ctx.process.with_threads(|threads| {
+        threads.iter().map(|thread| thread.signals.pending.lock().discard(set)).sum::<usize>()
+    });
+    ctx.process.signals.forget(dropped);
+}
+
+/// For the tick: lets the thread that it interrupted look after the CPU timers of its process.
+pub fn on_tick(thread: &Thread) {
+    if thread.process.signals.timers.has_cpu_timers() {
+        thread.request_self(Work::CPU_TIME);
     }
 }
-
-/// Delivers what is pending; converts restart errors (`ctx.local.take_interrupted_call()`); called when Work::SIGNAL is set.
-pub fn handle_pending(_ctx: &Context, _regs: &mut UserContext) {}

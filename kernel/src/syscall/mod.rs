@@ -18,11 +18,14 @@ mod file;
 mod mm;
 mod mount;
 mod process;
+mod random;
 mod rw;
+pub mod sched;
+pub mod signal;
 mod stat;
 mod storage;
-mod random;
 mod sysinfo;
+pub mod time;
 
 use ostd::arch::cpu::context::UserContext;
 use syscalls::Sysno;
@@ -64,18 +67,27 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::mprotect => mm::sys_mprotect(ctx, a[0], a[1], a[2]),
         Sysno::munmap => mm::sys_munmap(ctx, a[0], a[1]),
         Sysno::brk => mm::sys_brk(ctx, a[0]),
+        Sysno::rt_sigaction => signal::sys_rt_sigaction(ctx, a[0] as i32, a[1], a[2], a[3]),
+        Sysno::rt_sigprocmask => signal::sys_rt_sigprocmask(ctx, a[0] as i32, a[1], a[2], a[3]),
+        Sysno::rt_sigreturn => Ok(signal::sys_rt_sigreturn(ctx, regs)),
         Sysno::ioctl => fcntl::sys_ioctl(ctx, a[0] as i32, a[1] as u32, a[2]),
         Sysno::pread64 => rw::sys_pread64(ctx, a[0] as i32, a[1], a[2], a[3] as i64),
         Sysno::pwrite64 => rw::sys_pwrite64(ctx, a[0] as i32, a[1], a[2], a[3] as i64),
         Sysno::readv => rw::sys_readv(ctx, a[0] as i32, a[1], a[2]),
         Sysno::writev => rw::sys_writev(ctx, a[0] as i32, a[1], a[2]),
         Sysno::access => stat::sys_faccessat2(ctx, AT_FDCWD, a[0], a[1] as u32, 0),
+        Sysno::sched_yield => sched::sys_sched_yield(ctx),
         Sysno::mremap => mm::sys_mremap(ctx, a[0], a[1], a[2], a[3], a[4]),
         Sysno::msync => mm::sys_msync(ctx, a[0], a[1], a[2] as u32),
         Sysno::mincore => mm::sys_mincore(ctx, a[0], a[1], a[2]),
         Sysno::madvise => mm::sys_madvise(ctx, a[0], a[1], a[2] as i32),
         Sysno::dup => file::sys_dup(ctx, a[0] as i32),
         Sysno::dup2 => file::sys_dup2(ctx, a[0] as i32, a[1] as i32),
+        Sysno::pause => signal::sys_pause(ctx),
+        Sysno::nanosleep => time::sys_nanosleep(ctx, a[0], a[1]),
+        Sysno::getitimer => time::sys_getitimer(ctx, a[0] as i32, a[1]),
+        Sysno::alarm => time::sys_alarm(ctx, a[0] as u32),
+        Sysno::setitimer => time::sys_setitimer(ctx, a[0] as i32, a[1], a[2]),
         Sysno::getpid => process::sys_getpid(ctx),
         Sysno::sendfile => storage::sys_sendfile(ctx, a[0] as i32, a[1] as i32, a[2], a[3]),
         Sysno::clone => process::sys_clone(ctx, regs, a[0] as u64, a[1], a[2], a[3], a[4]),
@@ -84,6 +96,8 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::execve => process::sys_execve(ctx, regs, a[0], a[1], a[2]),
         Sysno::exit => process::sys_exit(ctx, a[0] as i32),
         Sysno::wait4 => process::sys_wait4(ctx, a[0] as i32, a[1], a[2] as u32, a[3]),
+        Sysno::kill => signal::sys_kill(ctx, a[0] as i32, a[1] as i32),
+        Sysno::uname => sysinfo::sys_uname(ctx, a[0]),
         Sysno::fcntl => fcntl::sys_fcntl(ctx, a[0] as i32, a[1] as u32, a[2]),
         Sysno::flock => fcntl::sys_flock(ctx, a[0] as i32, a[1] as u32),
         Sysno::fsync => storage::sys_fsync(ctx, a[0] as i32),
@@ -108,9 +122,11 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::fchown => attributes::sys_fchown(ctx, a[0] as i32, a[1] as u32, a[2] as u32),
         Sysno::lchown => attributes::sys_fchownat(ctx, AT_FDCWD, a[0], a[1] as u32, a[2] as u32, AT_SYMLINK_NOFOLLOW),
         Sysno::umask => dir::sys_umask(ctx, a[0] as u32),
-        Sysno::uname => sysinfo::sys_uname(ctx, a[0]),
+        Sysno::gettimeofday => time::sys_gettimeofday(ctx, a[0], a[1]),
         Sysno::getrlimit => process::sys_prlimit64(ctx, 0, a[0] as u32, 0, a[1]),
+        Sysno::getrusage => time::sys_getrusage(ctx, a[0] as i32, a[1]),
         Sysno::sysinfo => sysinfo::sys_sysinfo(ctx, a[0]),
+        Sysno::times => time::sys_times(ctx, a[0]),
         Sysno::getuid => Ok(ctx.credentials().uid as isize),
         Sysno::syslog => sysinfo::sys_syslog(ctx, a[0] as i32, a[1], a[2] as i32),
         Sysno::getgid => Ok(ctx.credentials().gid as isize),
@@ -136,19 +152,37 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::getsid => process::sys_getsid(ctx, a[0] as i32),
         Sysno::capget => credentials::sys_capget(ctx, a[0], a[1]),
         Sysno::capset => credentials::sys_capset(ctx, a[0], a[1]),
+        Sysno::rt_sigpending => signal::sys_rt_sigpending(ctx, a[0], a[1]),
+        Sysno::rt_sigtimedwait => signal::sys_rt_sigtimedwait(ctx, a[0], a[1], a[2], a[3]),
+        Sysno::rt_sigqueueinfo => signal::sys_rt_sigqueueinfo(ctx, a[0] as i32, a[1] as i32, a[2]),
+        Sysno::rt_sigsuspend => signal::sys_rt_sigsuspend(ctx, a[0], a[1]),
+        Sysno::sigaltstack => signal::sys_sigaltstack(ctx, regs, a[0], a[1]),
         Sysno::utime => attributes::sys_utime(ctx, a[0], a[1]),
         Sysno::mknod => dir::sys_mknodat(ctx, AT_FDCWD, a[0], a[1] as u32, a[2] as u32),
         Sysno::statfs => stat::sys_statfs(ctx, a[0], a[1]),
         Sysno::fstatfs => stat::sys_fstatfs(ctx, a[0] as i32, a[1]),
+        Sysno::getpriority => sched::sys_getpriority(ctx, a[0] as i32, a[1] as i32),
+        Sysno::setpriority => sched::sys_setpriority(ctx, a[0] as i32, a[1] as i32, a[2] as i32),
+        Sysno::sched_setparam => sched::sys_sched_setparam(ctx, a[0] as i32, a[1]),
+        Sysno::sched_getparam => sched::sys_sched_getparam(ctx, a[0] as i32, a[1]),
+        Sysno::sched_setscheduler => {
+            sched::sys_sched_setscheduler(ctx, a[0] as i32, a[1] as i32, a[2])
+        }
+        Sysno::sched_getscheduler => sched::sys_sched_getscheduler(ctx, a[0] as i32),
+        Sysno::sched_get_priority_max => sched::sys_sched_get_priority_max(a[0] as i32),
+        Sysno::sched_get_priority_min => sched::sys_sched_get_priority_min(a[0] as i32),
+        Sysno::sched_rr_get_interval => sched::sys_sched_rr_get_interval(ctx, a[0] as i32, a[1]),
         Sysno::mlock => mm::sys_mlock(ctx, a[0], a[1]),
         Sysno::munlock => mm::sys_munlock(ctx, a[0], a[1]),
         Sysno::mlockall => mm::sys_mlockall(ctx, a[0] as u32),
         Sysno::munlockall => mm::sys_munlockall(ctx),
         Sysno::prctl => process::sys_prctl(ctx, a[0] as i32, a[1], a[2]),
         Sysno::arch_prctl => process::sys_arch_prctl(ctx, a[0] as i32, a[1]),
+        Sysno::adjtimex => time::sys_adjtimex(ctx, a[0]),
         Sysno::setrlimit => process::sys_prlimit64(ctx, 0, a[0] as u32, a[1], 0),
         Sysno::chroot => dir::sys_chroot(ctx, a[0]),
         Sysno::sync => Ok(0),
+        Sysno::settimeofday => time::sys_settimeofday(ctx, a[0], a[1]),
         Sysno::mount => mount::sys_mount(ctx, a[0], a[1], a[2], a[3] as u64, a[4]),
         Sysno::umount2 => mount::sys_umount2(ctx, a[0], a[1] as u32),
         Sysno::reboot => sysinfo::sys_reboot(ctx, a[0] as u32, a[1] as u32, a[2] as u32),
@@ -168,10 +202,31 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::removexattr => attributes::sys_xattr(ctx, XattrTarget::Path(a[0]), a[1]),
         Sysno::lremovexattr => attributes::sys_xattr(ctx, XattrTarget::Link(a[0]), a[1]),
         Sysno::fremovexattr => attributes::sys_xattr(ctx, XattrTarget::Descriptor(a[0] as i32), a[1]),
+        Sysno::tkill => signal::sys_tkill(ctx, a[0] as i32, a[1] as i32),
+        Sysno::time => time::sys_time(ctx, a[0]),
+        Sysno::sched_setaffinity => {
+            sched::sys_sched_setaffinity(ctx, a[0] as i32, a[1] as u32 as usize, a[2])
+        }
+        Sysno::sched_getaffinity => {
+            sched::sys_sched_getaffinity(ctx, a[0] as i32, a[1] as u32 as usize, a[2])
+        }
         Sysno::getdents64 => dir::sys_getdents(ctx, a[0] as i32, a[1], a[2] as u32 as usize, DirentFormat::Wide),
         Sysno::set_tid_address => process::sys_set_tid_address(ctx, a[0]),
+        Sysno::restart_syscall => signal::sys_restart_syscall(ctx),
         Sysno::fadvise64 => storage::sys_fadvise64(ctx, a[0] as i32, a[1] as i64, a[2] as i64, a[3] as u32),
+        Sysno::timer_create => time::sys_timer_create(ctx, a[0] as i32, a[1], a[2]),
+        Sysno::timer_settime => time::sys_timer_settime(ctx, a[0] as i32, a[1] as i32, a[2], a[3]),
+        Sysno::timer_gettime => time::sys_timer_gettime(ctx, a[0] as i32, a[1]),
+        Sysno::timer_getoverrun => time::sys_timer_getoverrun(ctx, a[0] as i32),
+        Sysno::timer_delete => time::sys_timer_delete(ctx, a[0] as i32),
+        Sysno::clock_settime => time::sys_clock_settime(ctx, a[0] as i32, a[1]),
+        Sysno::clock_gettime => time::sys_clock_gettime(ctx, a[0] as i32, a[1]),
+        Sysno::clock_getres => time::sys_clock_getres(ctx, a[0] as i32, a[1]),
+        Sysno::clock_nanosleep => {
+            time::sys_clock_nanosleep(ctx, a[0] as i32, a[1] as i32, a[2], a[3])
+        }
         Sysno::exit_group => process::sys_exit_group(ctx, a[0] as i32),
+        Sysno::tgkill => signal::sys_tgkill(ctx, a[0] as i32, a[1] as i32, a[2] as i32),
         Sysno::utimes => attributes::sys_futimesat(ctx, AT_FDCWD, a[0], a[1]),
         Sysno::waitid => process::sys_waitid(ctx, a[0] as i32, a[1] as u32, a[2], a[3] as u32, a[4]),
         Sysno::openat => file::sys_openat(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32),
@@ -193,12 +248,16 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::dup3 => file::sys_dup3(ctx, a[0] as i32, a[1] as i32, a[2] as u32),
         Sysno::preadv => rw::sys_preadv(ctx, a[0] as i32, a[1], a[2], a[3] as i64),
         Sysno::pwritev => rw::sys_pwritev(ctx, a[0] as i32, a[1], a[2], a[3] as i64),
+        Sysno::rt_tgsigqueueinfo => {
+            signal::sys_rt_tgsigqueueinfo(ctx, a[0] as i32, a[1] as i32, a[2] as i32, a[3])
+        }
         Sysno::prlimit64 => process::sys_prlimit64(ctx, a[0] as i32, a[1] as u32, a[2], a[3]),
+        Sysno::clock_adjtime => time::sys_clock_adjtime(ctx, a[0] as i32, a[1]),
         Sysno::syncfs => storage::sys_syncfs(ctx, a[0] as i32),
-        Sysno::renameat2 => dir::sys_renameat2(ctx, a[0] as i32, a[1], a[2] as i32, a[3], a[4] as u32),
-        Sysno::memfd_create => file::sys_memfd_create(ctx, a[0], a[1] as u32),
         Sysno::getcpu => sysinfo::sys_getcpu(ctx, a[0], a[1]),
+        Sysno::renameat2 => dir::sys_renameat2(ctx, a[0] as i32, a[1], a[2] as i32, a[3], a[4] as u32),
         Sysno::getrandom => random::sys_getrandom(ctx, a[0], a[1], a[2] as u32),
+        Sysno::memfd_create => file::sys_memfd_create(ctx, a[0], a[1] as u32),
         Sysno::execveat => {
             process::sys_execveat(ctx, regs, a[0] as i32, a[1], a[2], a[3], a[4] as u32)
         }

@@ -81,6 +81,11 @@ impl CpuTime {
         }
     }
 
+    /// Whether the thread has a CPU now.
+    pub fn is_running(&self) -> bool {
+        self.since.load(Acquire) != 0
+    }
+
     /// Time on a CPU so far, the present turn included, in nanoseconds.
     pub fn nanos(&self) -> u64 {
         loop {
@@ -147,6 +152,7 @@ pub(super) fn on_tick() {
     match task.data().downcast_ref() {
         Some(TaskData::User(thread)) => {
             thread.cpu_time.count_tick(interrupted);
+            crate::signal::on_tick(thread);
             count_cpu_tick(if interrupted == PrivilegeLevel::User { 0 } else { 1 });
         }
         Some(TaskData::Kernel) => count_cpu_tick(1),

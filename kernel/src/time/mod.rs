@@ -12,6 +12,7 @@
 //! Programs' own timers (`setitimer(2)`, `timer_create(2)`) send signals and are part of [`crate::signal`].
 
 pub mod clock;
+pub mod clock_id;
 pub mod cpu_time;
 mod deadline;
 mod heap;

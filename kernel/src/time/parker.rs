@@ -13,7 +13,7 @@ use ostd::sync::{Waiter, Waker};
 use readiness::{Parked, Parker};
 
 use super::{Deadline, Timer};
-use crate::{prelude::*, process::Thread};
+use crate::{prelude::*, process::{Thread, Work}};
 
 /// The means of sleeping of the current thread.
 pub struct ThreadParker {
@@ -37,7 +37,7 @@ impl ThreadParker {
         if deadline.is_some_and(Deadline::has_passed) {
             return Parked::TimedOut;
         }
-        if is_interruptible && self.thread.has_work() {
+        if is_interruptible && self.thread.is_requested(Work::INTERRUPTS) {
             return Parked::Interrupted;
         }
         match deadline {
@@ -46,7 +46,7 @@ impl ThreadParker {
         }
         if deadline.is_some_and(Deadline::has_passed) {
             Parked::TimedOut
-        } else if is_interruptible && self.thread.has_work() {
+        } else if is_interruptible && self.thread.is_requested(Work::INTERRUPTS) {
             Parked::Interrupted
         } else {
             Parked::Woken

@@ -212,11 +212,17 @@ impl Timer {
     /// Takes the deadline back and waits until no callback is running. Not for interrupt context.
     pub fn cancel_and_wait(&mut self) {
         self.cancel();
-        while Arc::strong_count(&self.shared) > 1 {
+        while !self.is_idle() {
             spin_loop();
         }
-        // Pairs with the release of the reference by `fire`: what the callback did is seen.
+    }
+
+    /// Whether it is neither armed nor being called back.
+    pub fn is_idle(&self) -> bool {
+        let is_idle = Arc::strong_count(&self.shared) == 1;
+        // Pairs with the release of the reference by `finish`: what the callback did is seen.
         core::sync::atomic::fence(Acquire);
+        is_idle
     }
 }
 

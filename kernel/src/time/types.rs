@@ -7,6 +7,9 @@ use core::time::Duration;
 use super::NANOS_PER_SEC;
 use crate::prelude::*;
 
+/// Nanoseconds of the unit in which programs get CPU times (`sysconf(_SC_CLK_TCK)` is 100).
+pub const CLOCK_TICK_NANOS: u64 = NANOS_PER_SEC / 100;
+
 /// `struct timespec`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Pod)]
