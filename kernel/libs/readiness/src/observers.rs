@@ -15,13 +15,14 @@
 //!
 //! - **O1** No callback runs under this lock: an observer may deregister itself or others, register anew, notify other
 //!   pollees, or drop the last reference to anything. The price: it may hear once more after it left.
-//! - **O2** `notify` allocates nothing, and holds the lock for at most [`VISITS`] visits at a time.
+//! - **O2** `notify` allocates nothing, and holds the lock for at most [`VISITS`] visits to shared observers and one turn of the
+//!   exclusive ones at a time.
 //! - **O3** Observers are kept in four lists by what they want (reading, writing, both, neither), so that
 //!   those that care only for the other direction are not walked at all.
-//! - **O4** *Shared* observers all hear of an event, the newest first, as Linux's wait queues have it. Then *exclusive*
-//!   ones hear in turn, oldest first, until one says [`Claim::Taken`]. Whoever was asked goes to the end of the queue.
-//! - **O5** One notification calls each observer at most once, however the lists change meanwhile: shared ones in falling,
-//!   exclusive ones in rising order of a sequence number that is never used twice.
+//! - **O4** *Shared* observers all hear of an event, in each list the newest first, as Linux's wait queues have it. Then
+//!   *exclusive* ones hear in turn, oldest first, until one says [`Claim::Taken`]. Whoever was asked goes to the end of the queue.
+//! - **O5** One notification calls each observer at most once, however the lists change meanwhile: shared ones in falling order of a
+//!   sequence number that is never used twice, exclusive ones while their number is below the one at which it began.
 //! - **O6** Every observer that was registered before `notify` read the union, and stays, is called or was called by another
 //!   notification since then.
 //!
@@ -160,13 +161,20 @@ fn class_of(mask: u32) -> usize {
     read | write
 }
 
-/// Whether `events` can concern an observer of `class`.
-fn concerns(events: u32, class: usize) -> bool {
-    events & !(READ_BITS | WRITE_BITS) != 0 || class_of(events) & class != 0
+/// The classes whose observers `events` can concern, as bits.
+fn classes_concerned(events: u32) -> u32 {
+    if events & !(READ_BITS | WRITE_BITS) != 0 {
+        return (1 << CLASSES) - 1;
+    }
+    let read = if events & READ_BITS != 0 { 1 << WANTS_READ | 1 << (WANTS_READ | WANTS_WRITE) } else { 0 };
+    let write = if events & WRITE_BITS != 0 { 1 << WANTS_WRITE | 1 << (WANTS_READ | WANTS_WRITE) } else { 0 };
+    read | write
 }
 
 struct Lists {
-    slots: Slab<Slot>,
+    slots: Slab<Slot, 1, 4>,
+    /// How many slots are taken.
+    count: u32,
     shared: [List; CLASSES],
     exclusive: [List; CLASSES],
     /// The union of the masks ever linked in a class since it was last empty.
@@ -179,7 +187,8 @@ impl Observers {
         Self {
             interest: AtomicU32::new(0),
             lists: SpinLock::new(Lists {
-                slots: Slab::new(Slot::default()),
+                slots: Slab::new(),
+                count: 0,
                 shared: [List::new(); CLASSES],
                 exclusive: [List::new(); CLASSES],
                 unions: [0; CLASSES],
@@ -204,9 +213,9 @@ impl Observers {
                     self.publish_interest(&lists);
                     return registration;
                 }
-                Vacancy::NeedsChunk(len) => {
+                Vacancy::NeedsChunk => {
                     drop(lists);
-                    let chunk = Chunk::new(len);
+                    let chunk = Chunk::new();
                     let superfluous = self.lists.lock().slots.grow(chunk);
                     drop(superfluous);
                 }
@@ -233,15 +242,31 @@ impl Observers {
     }
 
     /// Calls those of `audience` who want to hear of `events`. Says whether an exclusive observer took them.
+    ///
+    /// Nearly always there is just one observer, in the first slot: that is done here, in one hold of the lock.
     pub(crate) fn notify(&self, events: IoEvents, audience: Audience) -> Claim {
         if !self.are_interested(events) {
             return Claim::NotTaken;
         }
+        let lists = self.lists.lock();
+        if lists.count == 1 && lists.slots.get(0).target.is_some() {
+            let (target, is_exclusive) = lists.only_one(events, audience);
+            drop(lists);
+            let claim = target.map_or(Claim::NotTaken, |target| target.on_ready(events));
+            return if is_exclusive { claim } else { Claim::NotTaken };
+        }
+        drop(lists);
+        self.notify_many(events, audience)
+    }
+
+    /// [`notify`](Observers::notify) for any number of observers.
+    #[inline(never)]
+    fn notify_many(&self, events: IoEvents, audience: Audience) -> Claim {
         let mut walk = Walk::new(events, audience);
         loop {
             let mut batch = ArrayVec::new();
             let turn = self.lists.lock().pick(&mut walk, &mut batch);
-            for target in batch {
+            for target in &batch {
                 let _ = target.on_ready(events);
             }
             match turn {
@@ -287,8 +312,17 @@ fn stored_mask(mask: IoEvents, mode: Mode) -> u32 {
 }
 
 impl Lists {
+    /// The target in the first slot, if `events` and `audience` are for it, and whether it is exclusive.
+    fn only_one(&self, events: IoEvents, audience: Audience) -> (Option<Arc<dyn Observer>>, bool) {
+        let slot = self.slots.get(0);
+        let is_exclusive = slot.is_exclusive();
+        let is_meant = slot.mask & events.bits() != 0 && (is_exclusive || matches!(audience, Audience::All));
+        (if is_meant { slot.target.clone() } else { None }, is_exclusive)
+    }
+
     fn insert(&mut self, target: Arc<dyn Observer>, mask: u32) -> Registration {
         let index = self.slots.occupy().expect("the caller checked for a vacancy");
+        self.count += 1;
         let slot = self.slots.get_mut(index);
         slot.target = Some(target);
         slot.mask = mask;
@@ -357,6 +391,7 @@ impl Lists {
         slot.generation = slot.generation.wrapping_add(1);
         let target = slot.target.take();
         self.slots.vacate(registration.index);
+        self.count -= 1;
         target
     }
 
@@ -368,19 +403,15 @@ impl Lists {
 /// Where one notification stands. Lives through several holds of the lock.
 struct Walk {
     events: IoEvents,
-    phase: Phase,
-    /// Shared phase: everybody from here up was visited. Exclusive phase: everybody up to here was.
-    reached: u64,
+    audience: Audience,
     /// Registrations made or moved since the walk began have this sequence or more, and are not visited. Zero: not begun.
     limit: u64,
-    /// The next slot of each class, and its sequence, by which it is recognised after the lock was dropped.
-    cursors: [(u32, u64); CLASSES],
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Shared,
-    Exclusive,
+    /// The classes whose shared observers are still to be visited, as bits. The lowest one is being visited.
+    classes: u32,
+    /// In that class, everybody from this sequence up was visited.
+    reached: u64,
+    /// The next slot there, recognised by its sequence after the lock was dropped; [`NIL`] to begin at the head.
+    cursor: (u32, u64),
 }
 
 /// What follows after the picked batch of shared observers has been called.
@@ -395,106 +426,89 @@ enum Turn {
 
 impl Walk {
     fn new(events: IoEvents, audience: Audience) -> Self {
-        let phase = match audience {
-            Audience::All => Phase::Shared,
-            Audience::NextInTurn => Phase::Exclusive,
-        };
-        Self { events, phase, reached: 0, limit: 0, cursors: [(NIL, 0); CLASSES] }
+        Self { events, audience, limit: 0, classes: 0, reached: 0, cursor: (NIL, 0) }
+    }
+
+    fn begin(&mut self, limit: u64) {
+        self.limit = limit;
+        self.reached = limit;
+        if let Audience::All = self.audience {
+            self.classes = classes_concerned(self.events.bits());
+        }
+    }
+
+    fn next_class(&mut self) {
+        self.classes &= self.classes - 1;
+        self.reached = self.limit;
+        self.cursor = (NIL, 0);
     }
 }
 
 impl Lists {
-    /// Takes the next targets of `walk`: shared ones into `batch`, and at most one exclusive one.
+    /// Takes the next targets of `walk`: shared ones into `batch`, and after the last of them one exclusive one.
     fn pick(&mut self, walk: &mut Walk, batch: &mut ArrayVec<Arc<dyn Observer>, BATCH>) -> Turn {
         if walk.limit == 0 {
-            walk.limit = self.next_sequence;
-            walk.reached = if walk.phase == Phase::Shared { self.next_sequence } else { 0 };
-            self.enter_phase(walk);
-        } else {
-            self.find_cursors_again(walk);
+            walk.begin(self.next_sequence);
         }
-        for _ in 0..VISITS {
-            let Some((class, index)) = self.nearest(walk) else {
-                if walk.phase == Phase::Exclusive {
-                    return Turn::Over;
-                }
-                (walk.phase, walk.reached) = (Phase::Exclusive, 0);
-                self.enter_phase(walk);
-                continue;
-            };
-            let next = List::next(&self.slots, index);
-            walk.cursors[class] = self.cursor(next);
-            let slot = self.slots.get(index);
-            // Seen by this walk before the lock was dropped, or registered since it began.
-            if !walk.has_ahead(slot.sequence) {
-                continue;
-            }
-            walk.reached = slot.sequence;
-            if slot.mask & walk.events.bits() == 0 {
-                continue;
-            }
-            let Some(target) = slot.target.clone() else { continue };
-            if walk.phase == Phase::Exclusive {
-                self.unlink(index);
-                self.link_newest(index);
-                // If this was the last of its list, it follows itself now; the limit ends the walk there.
-                return Turn::Of(target);
-            }
-            batch.push(target);
-            if batch.is_full() {
+        let mut visits = VISITS;
+        while walk.classes != 0 {
+            if !self.pick_shared(walk, batch, &mut visits) {
                 return Turn::Later;
             }
+            walk.next_class();
         }
-        Turn::Later
-    }
-
-    fn enter_phase(&self, walk: &mut Walk) {
-        for class in 0..CLASSES {
-            let head = if concerns(walk.events.bits(), class) { self.list(walk.phase, class).head() } else { NIL };
-            walk.cursors[class] = self.cursor(head);
+        match self.next_in_turn(walk) {
+            Some(target) => Turn::Of(target),
+            None => Turn::Over,
         }
     }
 
-    /// Cursors whose slot was vacated or moved since start again from the head of their list.
-    fn find_cursors_again(&self, walk: &mut Walk) {
-        for class in 0..CLASSES {
-            let (index, sequence) = walk.cursors[class];
-            if index != NIL && self.slots.get(index).sequence != sequence {
-                walk.cursors[class] = self.cursor(self.list(walk.phase, class).head());
+    /// Visits the shared observers of one class. Returns `false` if it has to go on after this batch.
+    fn pick_shared(&self, walk: &mut Walk, batch: &mut ArrayVec<Arc<dyn Observer>, BATCH>, visits: &mut u32) -> bool {
+        let (cursor, sequence) = walk.cursor;
+        let is_valid = cursor != NIL && self.slots.get(cursor).sequence == sequence;
+        let list = &self.shared[walk.classes.trailing_zeros() as usize];
+        let mut index = if is_valid { cursor } else { list.head() };
+        while index != NIL {
+            let slot = self.slots.get(index);
+            if *visits == 0 || batch.is_full() {
+                walk.cursor = (index, slot.sequence);
+                return false;
             }
+            *visits -= 1;
+            // Else it was visited before the lock was dropped, or has registered since.
+            if slot.sequence < walk.reached {
+                walk.reached = slot.sequence;
+                if let (true, Some(target)) = (slot.mask & walk.events.bits() != 0, &slot.target) {
+                    batch.push(target.clone());
+                }
+            }
+            index = List::after(self.slots.node(index));
         }
+        true
     }
 
-    /// The cursor that comes first in the order of the phase.
-    fn nearest(&self, walk: &Walk) -> Option<(usize, u32)> {
-        let live = walk.cursors.iter().enumerate().filter(|(_, (index, _))| *index != NIL);
-        let nearest = match walk.phase {
-            Phase::Shared => live.max_by_key(|(_, (_, sequence))| *sequence),
-            Phase::Exclusive => live.min_by_key(|(_, (_, sequence))| *sequence),
-        };
-        let (class, (index, sequence)) = nearest?;
-        // In the exclusive phase everything from the limit on was asked already, or came later.
-        (walk.phase == Phase::Shared || *sequence < walk.limit).then_some((class, *index))
-    }
-
-    fn cursor(&self, index: u32) -> (u32, u64) {
-        if index == NIL { (NIL, 0) } else { (index, self.slots.get(index).sequence) }
-    }
-
-    fn list(&self, phase: Phase, class: usize) -> &List {
-        match phase {
-            Phase::Shared => &self.shared[class],
-            Phase::Exclusive => &self.exclusive[class],
+    /// The exclusive observer whose turn it is. It goes to the end of its queue.
+    fn next_in_turn(&mut self, walk: &Walk) -> Option<Arc<dyn Observer>> {
+        let mut oldest = (NIL, walk.limit);
+        let mut classes = classes_concerned(walk.events.bits());
+        while classes != 0 {
+            let mut index = self.exclusive[classes.trailing_zeros() as usize].head();
+            while index != NIL && self.slots.get(index).mask & walk.events.bits() == 0 {
+                index = List::after(self.slots.node(index));
+            }
+            // From the limit on they were asked already, by this walk or by a later one, or have registered since.
+            if index != NIL && self.slots.get(index).sequence < oldest.1 {
+                oldest = (index, self.slots.get(index).sequence);
+            }
+            classes &= classes - 1;
         }
-    }
-}
-
-impl Walk {
-    /// Whether the registration with this sequence is still to be visited.
-    fn has_ahead(&self, sequence: u64) -> bool {
-        match self.phase {
-            Phase::Shared => sequence < self.reached,
-            Phase::Exclusive => self.reached < sequence && sequence < self.limit,
+        let (index, _) = oldest;
+        if index == NIL {
+            return None;
         }
+        self.unlink(index);
+        self.link_newest(index);
+        self.slots.get(index).target.clone()
     }
 }

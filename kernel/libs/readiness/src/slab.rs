@@ -10,9 +10,9 @@
 //! # Invariants
 //!
 //! - **S1** A node is in the free list or in at most one [`List`].
-//! - **S2** Nodes never move: growing adds a chunk twice as large as the one before and copies nothing, so no lock is held
-//!   for a time proportional to what is already stored.
-//! - **S3** The first node is inline: what has one user allocates nothing.
+//! - **S2** Nodes never move: growing adds a chunk and copies no node, so no lock is held for a time proportional to what is
+//!   already stored (but for one pointer per chunk, now and then).
+//! - **S3** The first `INLINE` nodes are in place: what has one user allocates nothing.
 //!
 //! # Concurrency
 //!
@@ -26,56 +26,61 @@ pub(crate) const NIL: u32 = u32::MAX;
 
 /// A value and its links.
 pub(crate) struct Node<T> {
+    pub(crate) value: T,
+    /// Undefined at the head of a list.
     prev: u32,
     next: u32,
-    value: T,
 }
 
-/// Nodes in chunks of 1 (inline), 2, 4, 8, ...
-pub(crate) struct Slab<T> {
-    first: Node<T>,
-    chunks: Vec<Chunk<T>>,
+/// `INLINE` nodes in place, the others in chunks of `CHUNK`.
+pub(crate) struct Slab<T, const INLINE: usize, const CHUNK: usize> {
+    inline: [Node<T>; INLINE],
+    chunks: Vec<Chunk<T, CHUNK>>,
     /// Vacant nodes, linked through `next`.
     free: u32,
 }
 
 /// Storage for more nodes, made outside the lock.
-pub(crate) struct Chunk<T>(Box<[Node<T>]>);
+pub(crate) struct Chunk<T, const CHUNK: usize>(Box<[Node<T>; CHUNK]>);
 
 /// What [`Slab::vacancy`] found.
 pub(crate) enum Vacancy {
     /// A node is free.
     Free,
-    /// Nothing is free: add a chunk of this many nodes.
-    NeedsChunk(usize),
+    /// Nothing is free: add a chunk.
+    NeedsChunk,
 }
 
-impl<T: Default> Chunk<T> {
-    pub(crate) fn new(len: usize) -> Self {
-        Self((0..len).map(|_| Node { prev: NIL, next: NIL, value: T::default() }).collect())
+impl<T: Default, const CHUNK: usize> Chunk<T, CHUNK> {
+    pub(crate) fn new() -> Self {
+        Self(Box::new(vacant_nodes(0)))
     }
 }
 
-impl<T: Default> Slab<T> {
-    pub(crate) fn new(first: T) -> Self {
-        Self { first: Node { prev: NIL, next: NIL, value: first }, chunks: Vec::new(), free: 0 }
+/// Nodes of which each is linked to the next, the last one to none. The first one has the index `base`.
+fn vacant_nodes<T: Default, const N: usize>(base: u32) -> [Node<T>; N] {
+    core::array::from_fn(|at| {
+        let next = if at + 1 == N { NIL } else { base + at as u32 + 1 };
+        Node { value: T::default(), prev: NIL, next }
+    })
+}
+
+impl<T: Default, const INLINE: usize, const CHUNK: usize> Slab<T, INLINE, CHUNK> {
+    pub(crate) fn new() -> Self {
+        Self { inline: vacant_nodes(0), chunks: Vec::new(), free: if INLINE == 0 { NIL } else { 0 } }
     }
 
     pub(crate) fn vacancy(&self) -> Vacancy {
-        if self.free == NIL { Vacancy::NeedsChunk(2 << self.chunks.len()) } else { Vacancy::Free }
+        if self.free == NIL { Vacancy::NeedsChunk } else { Vacancy::Free }
     }
 
     /// Adds a chunk, unless somebody else was faster: then it is handed back, to be freed outside the lock.
-    pub(crate) fn grow(&mut self, mut chunk: Chunk<T>) -> Option<Chunk<T>> {
-        if self.free != NIL || chunk.0.len() != 2 << self.chunks.len() {
+    pub(crate) fn grow(&mut self, mut chunk: Chunk<T, CHUNK>) -> Option<Chunk<T, CHUNK>> {
+        if self.free != NIL {
             return Some(chunk);
         }
-        // Chunk `k` has `2 << k` nodes, and so many less one come before it.
-        let base = (2_u32 << self.chunks.len()) - 1;
-        let last = base + chunk.0.len() as u32 - 1;
-        for (index, node) in (base..).zip(chunk.0.iter_mut()) {
-            node.next = if index == last { NIL } else { index + 1 };
-        }
+        let base = self.capacity();
+        chunk.0.iter_mut().for_each(|node| node.next = if node.next == NIL { NIL } else { node.next + base });
         self.free = base;
         self.chunks.push(chunk);
         None
@@ -105,36 +110,26 @@ impl<T: Default> Slab<T> {
         &mut self.node_mut(index).value
     }
 
-    /// How many values there are, vacant ones included.
+    /// How many nodes there are, vacant ones included.
     pub(crate) fn capacity(&self) -> u32 {
-        (2 << self.chunks.len()) - 1
+        (INLINE + self.chunks.len() * CHUNK) as u32
     }
 
-    fn node(&self, index: u32) -> &Node<T> {
-        match index.checked_sub(1) {
-            None => &self.first,
-            Some(_) => {
-                let (chunk, offset) = locate(index);
-                &self.chunks[chunk].0[offset]
-            }
+    pub(crate) fn node(&self, index: u32) -> &Node<T> {
+        let index = index as usize;
+        match index.checked_sub(INLINE) {
+            None => &self.inline[index],
+            Some(index) => &self.chunks[index / CHUNK].0[index % CHUNK],
         }
     }
 
-    fn node_mut(&mut self, index: u32) -> &mut Node<T> {
-        match index.checked_sub(1) {
-            None => &mut self.first,
-            Some(_) => {
-                let (chunk, offset) = locate(index);
-                &mut self.chunks[chunk].0[offset]
-            }
+    pub(crate) fn node_mut(&mut self, index: u32) -> &mut Node<T> {
+        let index = index as usize;
+        match index.checked_sub(INLINE) {
+            None => &mut self.inline[index],
+            Some(index) => &mut self.chunks[index / CHUNK].0[index % CHUNK],
         }
     }
-}
-
-/// The chunk of node `index` (not the first), and its place there.
-fn locate(index: u32) -> (usize, usize) {
-    let order = (index + 1).ilog2();
-    (order as usize - 1, (index + 1 - (1 << order)) as usize)
 }
 
 /// The two ends of a doubly linked list of nodes of one slab.
@@ -164,7 +159,11 @@ impl List {
     }
 
     /// Moves all nodes of `other` to the end of this list, in their order.
-    pub(crate) fn append<T: Default>(&mut self, slab: &mut Slab<T>, other: &mut List) {
+    pub(crate) fn append<T: Default, const INLINE: usize, const CHUNK: usize>(
+        &mut self,
+        slab: &mut Slab<T, INLINE, CHUNK>,
+        other: &mut List,
+    ) {
         match (self.tail, other.head) {
             (_, NIL) => return,
             (NIL, _) => *self = *other,
@@ -177,14 +176,17 @@ impl List {
         *other = List::new();
     }
 
-    /// The node after `index`, or [`NIL`].
-    pub(crate) fn next<T: Default>(slab: &Slab<T>, index: u32) -> u32 {
-        slab.node(index).next
+    /// The node after `node`, or [`NIL`].
+    pub(crate) fn after<T>(node: &Node<T>) -> u32 {
+        node.next
     }
 
-    pub(crate) fn push_front<T: Default>(&mut self, slab: &mut Slab<T>, index: u32) {
-        let node = slab.node_mut(index);
-        (node.prev, node.next) = (NIL, self.head);
+    pub(crate) fn push_front<T: Default, const INLINE: usize, const CHUNK: usize>(
+        &mut self,
+        slab: &mut Slab<T, INLINE, CHUNK>,
+        index: u32,
+    ) {
+        slab.node_mut(index).next = self.head;
         match self.head {
             NIL => self.tail = index,
             head => slab.node_mut(head).prev = index,
@@ -192,7 +194,11 @@ impl List {
         self.head = index;
     }
 
-    pub(crate) fn push_back<T: Default>(&mut self, slab: &mut Slab<T>, index: u32) {
+    pub(crate) fn push_back<T: Default, const INLINE: usize, const CHUNK: usize>(
+        &mut self,
+        slab: &mut Slab<T, INLINE, CHUNK>,
+        index: u32,
+    ) {
         let node = slab.node_mut(index);
         (node.prev, node.next) = (self.tail, NIL);
         match self.tail {
@@ -202,15 +208,37 @@ impl List {
         self.tail = index;
     }
 
+    /// Takes the first node out. Touches no other.
+    pub(crate) fn pop_front<'a, T: Default, const INLINE: usize, const CHUNK: usize>(
+        &mut self,
+        slab: &'a mut Slab<T, INLINE, CHUNK>,
+    ) -> Option<&'a mut T> {
+        if self.head == NIL {
+            return None;
+        }
+        let node = slab.node_mut(self.head);
+        self.head = node.next;
+        if self.head == NIL {
+            self.tail = NIL;
+        }
+        Some(&mut node.value)
+    }
+
     /// Takes `index`, which must be in this list, out of it.
-    pub(crate) fn unlink<T: Default>(&mut self, slab: &mut Slab<T>, index: u32) {
+    pub(crate) fn unlink<T: Default, const INLINE: usize, const CHUNK: usize>(
+        &mut self,
+        slab: &mut Slab<T, INLINE, CHUNK>,
+        index: u32,
+    ) {
         let Node { prev, next, .. } = *slab.node(index);
-        match prev {
-            NIL => self.head = next,
-            prev => slab.node_mut(prev).next = next,
+        let is_head = self.head == index;
+        if is_head {
+            self.head = next;
+        } else {
+            slab.node_mut(prev).next = next;
         }
         match next {
-            NIL => self.tail = prev,
+            NIL => self.tail = if is_head { NIL } else { prev },
             next => slab.node_mut(next).prev = prev,
         }
     }

@@ -27,8 +27,10 @@ use arrayvec::ArrayVec;
 use super::{
     Core, EpollEvent, Fault, READY, Sink, Target,
     entry::{Report, mask_of},
-    ready::Taken,
+    ready::{ReadyList, Taken},
 };
+use crate::IoEvents;
+
 /// How many entries are taken at once.
 const BATCH: usize = 16;
 
@@ -38,51 +40,67 @@ type Batch<T> = ArrayVec<Taken<T>, BATCH>;
 impl<T: Target> Core<T> {
     /// Copies up to `max` events to `sink`.
     pub(super) fn harvest(&self, max: usize, sink: &mut impl Sink) -> Result<usize, Fault> {
-        if !self.has_pending() {
+        if max == 0 || !self.has_pending() {
             return Ok(0);
         }
         let turn = self.turn.lock();
-        let mut copied = 0;
-        let mut outcome = Ok(());
-        // Once, as a rule: again only if nothing came of what was taken, and something was queued meanwhile (H3).
-        while copied == 0 && outcome.is_ok() && max > 0 && self.has_pending() {
-            let mut batch = self.take_first(max);
-            while !batch.is_empty() && outcome.is_ok() {
-                let count;
-                (count, outcome) = report(&mut batch, sink);
-                copied += count;
-                let room = if outcome.is_ok() { max - copied } else { 0 };
-                self.put_and_take(&mut batch, room);
-            }
+        let mut result = match self.with_ready(|ready| ready.take_only()) {
+            Some(taken) => self.report_only(taken, sink),
+            None => Ok(0),
+        };
+        // Unless the only one was reported. Once more, as a rule: again if nothing came of what was taken, and
+        // something was queued meanwhile (H3).
+        while result == Ok(0) && self.has_pending() {
+            result = self.scan(max, sink);
         }
         drop(turn);
-        if copied > 0 && self.has_pending() {
+        if result.is_ok_and(|copied| copied > 0) && self.has_pending() {
             let _ = self.pollee.pass_on(READY);
         }
-        if copied > 0 { Ok(copied) } else { outcome.map(|()| 0) }
+        result
     }
 
-    /// Begins a scan of what is queued now, and takes its first batch.
-    fn take_first(&self, room: usize) -> Batch<T> {
+    /// Reports the only entry of the list. Nearly always there is just one.
+    fn report_only(&self, mut taken: Taken<T>, sink: &mut impl Sink) -> Result<usize, Fault> {
+        let file = taken.entry.file.upgrade();
+        let ready = file.map_or(IoEvents::empty(), |file| file.poll() & mask_of(taken.event.events));
+        if !ready.is_empty() {
+            let copied = sink.put(&[EpollEvent { events: ready.bits(), data: taken.event.data }]);
+            taken.report = if copied == 1 { Report::Copied } else { Report::Faulted };
+        }
         self.with_ready(|ready| {
-            ready.begin_scan();
-            core::iter::from_fn(|| ready.take_scanned()).take(BATCH.min(room)).collect()
-        })
-    }
-
-    /// Ends the reports of `batch` and takes the next one; without any left, or without room, ends the scan.
-    fn put_and_take(&self, batch: &mut Batch<T>, room: usize) {
-        let done = core::mem::take(batch);
-        self.with_ready(|ready| {
-            done.iter().filter(|taken| taken.report != Report::Faulted).for_each(|taken| ready.put(taken));
-            // To the front in reverse, so that they keep their order.
-            done.iter().rev().filter(|taken| taken.report == Report::Faulted).for_each(|taken| ready.put(taken));
-            batch.extend(core::iter::from_fn(|| ready.take_scanned()).take(BATCH.min(room)));
-            if batch.is_empty() {
+            ready.put(&taken);
+            if taken.report == Report::Faulted {
                 ready.end_scan();
             }
         });
-        // `done` is dropped here, without the ready list's lock: these may be the last references to their entries.
+        match taken.report {
+            Report::NotReady => Ok(0),
+            Report::Copied => Ok(1),
+            Report::Faulted => Err(Fault),
+        }
+    }
+
+    /// Reports what is queued now, as far as there is room.
+    #[inline(never)]
+    fn scan(&self, max: usize, sink: &mut impl Sink) -> Result<usize, Fault> {
+        // Two batches, so that one can be dropped outside the lock under which the other was filled.
+        let (mut batch, mut next): (&mut Batch<T>, &mut Batch<T>) = (&mut ArrayVec::new(), &mut ArrayVec::new());
+        let mut copied = 0;
+        let mut outcome = Ok(());
+        self.with_ready(|ready| {
+            ready.begin_scan();
+            ready.take_scanned(batch, max);
+        });
+        while !batch.is_empty() {
+            outcome = report(batch, sink, &mut copied);
+            let room = if outcome.is_ok() { max - copied } else { 0 };
+            self.with_ready(|ready| put_and_take(ready, batch, next, room));
+            // These may be the last references to their entries.
+            batch.clear();
+            core::mem::swap(&mut batch, &mut next);
+        }
+        if copied > 0 { Ok(copied) } else { outcome.map(|()| 0) }
     }
 
     /// Whether some entry has something to report: asks the files, and copies nothing.
@@ -92,10 +110,16 @@ impl<T: Target> Core<T> {
         }
         let _turn = self.turn.lock();
         let mut is_ready = false;
+        let mut one: ArrayVec<Taken<T>, 1> = ArrayVec::new();
         while !is_ready && self.has_pending() {
-            self.with_ready(|ready| ready.begin_scan());
-            while !is_ready && let Some(taken) = self.with_ready(|ready| ready.take_scanned()) {
+            self.with_ready(|ready| {
+                ready.begin_scan();
+                ready.take_scanned(&mut one, 1);
+            });
+            while let Some(taken) = one.pop() {
                 is_ready = self.ask_and_put_back(taken);
+                let room = usize::from(!is_ready);
+                self.with_ready(|ready| ready.take_scanned(&mut one, room));
             }
             self.with_ready(|ready| ready.end_scan());
         }
@@ -114,8 +138,21 @@ impl<T: Target> Core<T> {
     }
 }
 
-/// Asks the files of `batch` and copies out what they answer. Returns how many events were copied, and whether all were.
-fn report<T: Target>(batch: &mut Batch<T>, sink: &mut impl Sink) -> (usize, Result<(), Fault>) {
+/// Ends the reports of `done` and takes the next batch; without any left, or without room, ends the scan.
+fn put_and_take<T: Target>(ready: &mut ReadyList<T>, done: &Batch<T>, next: &mut Batch<T>, room: usize) {
+    done.iter().filter(|taken| taken.report != Report::Faulted).for_each(|taken| ready.put(taken));
+    if room == 0 {
+        // What faulted goes to the front: last, and in reverse, so that it keeps its order.
+        done.iter().rev().filter(|taken| taken.report == Report::Faulted).for_each(|taken| ready.put(taken));
+    }
+    ready.take_scanned(next, room);
+    if next.is_empty() {
+        ready.end_scan();
+    }
+}
+
+/// Asks the files of `batch` and copies out what they answer. Adds the number of events copied to `total`.
+fn report<T: Target>(batch: &mut Batch<T>, sink: &mut impl Sink, total: &mut usize) -> Result<(), Fault> {
     let mut events: ArrayVec<EpollEvent, BATCH> = ArrayVec::new();
     for taken in batch.iter_mut() {
         // A file whose description was closed has nothing to report.
@@ -127,10 +164,11 @@ fn report<T: Target>(batch: &mut Batch<T>, sink: &mut impl Sink) -> (usize, Resu
         }
     }
     let copied = if events.is_empty() { 0 } else { sink.put(&events).min(events.len()) };
+    *total += copied;
     if copied == events.len() {
-        return (copied, Ok(()));
+        return Ok(());
     }
     let ready = batch.iter_mut().filter(|taken| taken.report == Report::Copied);
     ready.skip(copied).for_each(|taken| taken.report = Report::Faulted);
-    (copied, Err(Fault))
+    Err(Fault)
 }

@@ -43,7 +43,7 @@ mod topology;
 use entry::{Entry, Item};
 use interest::Interest;
 pub use quota::WatchQuota;
-use ready::ReadyList;
+use ready::{ITEMS, ReadyList};
 pub use topology::Topology;
 use topology::{EdgeKey, Nest};
 
@@ -191,9 +191,9 @@ impl<T: Target> Core<T> {
                         return index;
                     }
                 }
-                Vacancy::NeedsChunk(len) => {
+                Vacancy::NeedsChunk => {
                     drop(ready);
-                    let chunk: Chunk<Item<T>> = Chunk::new(len);
+                    let chunk: Chunk<Item<T>, ITEMS> = Chunk::new();
                     let superfluous = self.ready.lock().grow(chunk);
                     drop(superfluous);
                 }
@@ -312,12 +312,11 @@ impl<T: Target> Epoll<T> {
         let event = event.with_always();
         let interest = core.interest.lock();
         let entry = interest.find(fd, file.id()).cloned().ok_or(ModifyError::NoEntry)?;
-        let old = core.with_ready(|ready| ready.event_of(&entry)).ok_or(ModifyError::NoEntry)?;
-        if old.events & flags::EXCLUSIVE != 0 {
-            return Err(ModifyError::Exclusive);
+        let old = core.with_ready(|ready| ready.modify(&entry, event))?;
+        // With the same mask the list's lock was meeting enough: an event before it is found below, one after it is queued.
+        if old.mask() != event.mask() {
+            file.pollee().modify(&entry.registration(), event.mask());
         }
-        core.with_ready(|ready| ready.modify(&entry, event));
-        file.pollee().modify(&entry.registration(), event.mask());
         drop(interest);
         self.queue_if_ready(&entry, file, event);
         Ok(())

@@ -14,19 +14,24 @@
 //! All of it is under the spin lock of [`Core`](super::Core), which publishes `pending` when it unlocks. Only one harvest at
 //! a time uses `scanning` (`Core::turn`).
 
+use arrayvec::ArrayVec;
+
 use super::{
-    EpollEvent, Target,
+    EpollEvent, ModifyError, Target,
     entry::{Entry, Item, Next, Report, State},
     flags,
 };
 use crate::{
-    slab::{Chunk, List, NIL, Slab, Vacancy},
+    slab::{Chunk, List, Slab, Vacancy},
     sync::Arc,
 };
 
+/// How many items are allocated at once.
+pub(super) const ITEMS: usize = 16;
+
 /// Items and the two lists that link them.
 pub(super) struct ReadyList<T: Target> {
-    items: Slab<Item<T>>,
+    items: Slab<Item<T>, 0, ITEMS>,
     /// Entries to report, in order.
     ready: List,
     /// Entries that the present harvest found here when it began, and has not reached.
@@ -42,9 +47,18 @@ pub(super) struct Taken<T: Target> {
     pub(super) report: Report,
 }
 
+impl<T: Target> Item<T> {
+    /// Begins a report of the entry.
+    fn take(&mut self) -> Option<Taken<T>> {
+        self.state = State::Reporting { again: false, rearmed: false };
+        let event = EpollEvent { events: self.events, data: self.data };
+        self.entry.clone().map(|entry| Taken { entry, event, report: Report::NotReady })
+    }
+}
+
 impl<T: Target> ReadyList<T> {
     pub(super) fn new() -> Self {
-        Self { items: Slab::new(Item::default()), ready: List::new(), scanning: List::new(), pending: 0 }
+        Self { items: Slab::new(), ready: List::new(), scanning: List::new(), pending: 0 }
     }
 
     /// How many entries are Queued or Reporting.
@@ -58,7 +72,7 @@ impl<T: Target> ReadyList<T> {
     }
 
     /// Adds storage. Hands it back if it is not needed any more.
-    pub(super) fn grow(&mut self, chunk: Chunk<Item<T>>) -> Option<Chunk<Item<T>>> {
+    pub(super) fn grow(&mut self, chunk: Chunk<Item<T>, ITEMS>) -> Option<Chunk<Item<T>, ITEMS>> {
         self.items.grow(chunk)
     }
 
@@ -101,12 +115,16 @@ impl<T: Target> ReadyList<T> {
         true
     }
 
-    /// Replaces what `entry` is registered for. Returns `false` if it is gone.
-    pub(super) fn modify(&mut self, entry: &Entry<T>, event: EpollEvent) -> bool {
-        let Some(item) = self.item_of(entry) else { return false };
+    /// Replaces what `entry` is registered for. Returns what it was.
+    pub(super) fn modify(&mut self, entry: &Entry<T>, event: EpollEvent) -> Result<EpollEvent, ModifyError> {
+        let item = self.item_of(entry).ok_or(ModifyError::NoEntry)?;
+        if item.events & flags::EXCLUSIVE != 0 {
+            return Err(ModifyError::Exclusive);
+        }
+        let old = EpollEvent { events: item.events, data: item.data };
         (item.events, item.data) = (event.events, event.data);
         item.state = item.state.on_modify();
-        true
+        Ok(old)
     }
 
     /// What `entry` is registered for.
@@ -119,24 +137,29 @@ impl<T: Target> ReadyList<T> {
         self.scanning.append(&mut self.items, &mut self.ready);
     }
 
-    /// Takes the next entry of the scan.
-    pub(super) fn take_scanned(&mut self) -> Option<Taken<T>> {
-        let index = self.scanning.head();
-        if index == NIL {
+    /// Takes the next entries of the scan into `batch`, until it holds `room`.
+    pub(super) fn take_scanned<const N: usize>(&mut self, batch: &mut ArrayVec<Taken<T>, N>, room: usize) {
+        while batch.len() < room.min(N) {
+            let Some(item) = self.scanning.pop_front(&mut self.items) else { return };
+            if let Some(taken) = item.take() {
+                batch.push(taken);
+            }
+        }
+    }
+
+    /// Takes the only queued entry, if there is exactly one. There must be no scan.
+    pub(super) fn take_only(&mut self) -> Option<Taken<T>> {
+        if self.ready.head() != self.ready.tail() {
             return None;
         }
-        self.scanning.unlink(&mut self.items, index);
-        let item = self.items.get_mut(index);
-        item.state = State::Reporting { again: false, rearmed: false };
-        let event = EpollEvent { events: item.events, data: item.data };
-        item.entry.clone().map(|entry| Taken { entry, event, report: Report::NotReady })
+        self.ready.pop_front(&mut self.items)?.take()
     }
 
     /// Ends the report of one entry.
     pub(super) fn put(&mut self, taken: &Taken<T>) {
+        let index = taken.entry.index;
         let Some(item) = self.item_of(&taken.entry) else { return };
         let Some(next) = item.state.on_reported(taken.event.events, taken.report) else { return };
-        let index = taken.entry.index;
         match next {
             Next::Rest(state) => {
                 item.state = state;
