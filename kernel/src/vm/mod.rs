@@ -37,6 +37,8 @@ mod registry;
 mod remap;
 mod remote;
 mod report;
+#[cfg(ktest)]
+mod tests;
 mod user_access;
 
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
