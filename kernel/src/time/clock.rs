@@ -110,6 +110,8 @@ impl SaturatingSubSigned for u64 {
 
 #[cfg(ktest)]
 mod tests {
+    use ostd::prelude::*;
+
     use super::*;
 
     #[ktest]

@@ -85,6 +85,8 @@ impl Deadline {
 
 #[cfg(ktest)]
 mod tests {
+    use ostd::prelude::*;
+
     use super::*;
 
     #[ktest]

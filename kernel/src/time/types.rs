@@ -120,6 +120,8 @@ impl From<super::cpu_time::Usage> for RUsage {
 
 #[cfg(ktest)]
 mod tests {
+    use ostd::prelude::*;
+
     use super::*;
 
     #[ktest]
