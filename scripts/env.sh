@@ -25,7 +25,7 @@ if [ "${POLLUX_ENV_READY:-}" != "$POLLUX_ROOT" ]; then
     # Where `./pollux run NAME` looks for programs: the user's PATH, not the one that is made here for compilers.
     POLLUX_USER_PATH=$PATH
     pollux_rustup_bin=
-    for pollux_dir in "${RUSTUP_HOME:-$HOME/.rustup}/toolchains/$POLLUX_NIGHTLY"-*; do
+    for pollux_dir in "${RUSTUP_HOME:-${HOME:-/root}/.rustup}/toolchains/$POLLUX_NIGHTLY"-*; do
         if [ -x "$pollux_dir/bin/cargo" ] && [ -d "$pollux_dir/lib/rustlib/src/rust/library" ]; then
             pollux_rustup_bin=$pollux_dir/bin
         fi

@@ -123,7 +123,7 @@ osdk_version() { "$1" osdk --version 2>/dev/null | grep -q "$OSDK_VERSION"; }
 
 if ! { [ -x "$TOOLS/bin/cargo-osdk" ] && osdk_version "$TOOLS/bin/cargo-osdk"; }; then
     mkdir -p "$TOOLS/bin"
-    present=${CARGO_HOME:-$HOME/.cargo}/bin/cargo-osdk
+    present=${CARGO_HOME:-${HOME:-/root}/.cargo}/bin/cargo-osdk
     if [ -x "$present" ] && osdk_version "$present"; then
         say "using the cargo-osdk $OSDK_VERSION in $present"
         ln -sf "$present" "$TOOLS/bin/cargo-osdk"

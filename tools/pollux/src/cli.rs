@@ -33,7 +33,10 @@ Standard streams:
 Exit status:
   the program's; 128+N if signal N ended it; 124 after a --timeout; 125 for mistakes in usage and trouble on this
   machine; 126 if the kernel panicked (its last words are on standard error). As in a shell, 127 and 126 also say that
-  PROGRAM was not found or could not be executed in the guest.";
+  PROGRAM was not found or could not be executed in the guest.
+
+Environment:
+  POLLUX_KERNEL=FILE boots that kernel image (as target/osdk/*.qemu_elf) and builds nothing.";
 
 /// Runs Linux programs on the Pollux kernel, in QEMU, like a container.
 #[derive(Debug, Parser)]
