@@ -12,6 +12,7 @@ use crate::{
     prelude::*,
     fs::FsContext,
     process::{Process, Thread, ThreadLocal, credentials::Credentials},
+    syscall::{poll::PollScratch, select::SelectScratch},
     time::{Deadline, ThreadParker},
     vm::AddressSpace,
 };
@@ -30,6 +31,10 @@ pub struct Context<'a> {
     pub vm: Arc<AddressSpace>,
     /// Puts the thread to sleep; its waker is `thread.waker`.
     pub waiter: RefCell<Waiter<ThreadParker>>,
+    /// What `poll(2)` keeps from call to call.
+    pub poll_scratch: RefCell<PollScratch>,
+    /// What `select(2)` keeps from call to call.
+    pub select_scratch: RefCell<SelectScratch>,
 }
 
 impl Context<'_> {

@@ -45,6 +45,12 @@ impl<'a> IoSrc<'a> {
         }
     }
 
+    /// Bytes left in the present segment, or in the next one that has any.
+    pub fn segment_len(&mut self) -> usize {
+        self.advance();
+        self.current.remain()
+    }
+
     /// Fills `dst` as far as both last.
     ///
     /// # Errors

@@ -318,7 +318,7 @@ pub trait File: Any + Send + Sync {
         None
     }
 
-    /// What is ready now: [`Pollable::poll`] behind one virtual call. Not to be implemented.
+    /// What is ready now: [`Pollable::poll`] behind one virtual call.
     fn poll(&self) -> IoEvents {
         self.pollable().map_or(ALWAYS_READY, |pollable| pollable.poll())
     }

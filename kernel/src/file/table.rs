@@ -6,6 +6,8 @@
 //! 1. A new descriptor takes the lowest free number at or above the wanted minimum (POSIX 2.6).
 //! 2. Descriptions leave the table under its lock but are dropped outside: closing may sleep.
 
+use ostd::sync::{PreemptDisabled, SpinLockGuard};
+
 use crate::prelude::*;
 
 /// A file descriptor's number.
@@ -50,6 +52,20 @@ impl FileTable {
     pub fn get(&self, fd: Fd) -> Result<Arc<super::Description>> {
         let slots = self.slots.lock();
         slots.slot(fd).map(|slot| slot.description.clone())
+    }
+
+    /// The table under its lock, to look up many descriptors at once.
+    pub fn view(&self) -> View<'_> {
+        View(self.slots.lock())
+    }
+
+    /// How many numbers Linux's table would have room for: `select(2)` ignores those beyond.
+    pub fn room(&self) -> usize {
+        const STEP: usize = 128;
+        match self.slots.lock().entries.len() {
+            0..=64 => 64,
+            len => len.div_ceil(STEP).next_power_of_two() * STEP,
+        }
     }
 
     /// Whether `fd` closes on `execve(2)`.
@@ -168,6 +184,18 @@ impl FileTable {
             slot.as_ref().map(|slot| (number as Fd, slot.description.clone()))
         });
         open.collect()
+    }
+}
+
+/// A table that nobody changes meanwhile.
+pub struct View<'a>(SpinLockGuard<'a, Slots, PreemptDisabled>);
+
+impl View<'_> {
+    /// The description behind `fd`.
+    #[inline]
+    pub fn get(&self, fd: Fd) -> Option<&Arc<super::Description>> {
+        let slot = usize::try_from(fd).ok().and_then(|number| self.0.entries.get(number));
+        slot.and_then(Option::as_ref).map(|slot| &slot.description)
     }
 }
 

@@ -29,6 +29,7 @@ pub mod modify;
 pub mod mount;
 pub mod open;
 pub mod path;
+pub mod pipe;
 pub mod procfs;
 pub mod pseudo;
 pub mod regular;

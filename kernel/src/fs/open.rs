@@ -272,6 +272,11 @@ pub struct PathFile {
 }
 
 impl File for PathFile {
+    /// For `poll(2)` it is as good as closed.
+    fn poll(&self) -> readiness::IoEvents {
+        readiness::IoEvents::NVAL
+    }
+
     fn inode(&self) -> &Arc<dyn Inode> {
         &self.inode
     }

@@ -225,7 +225,15 @@ fn run(
     };
     let waiter = RefCell::new(Waiter::new(ThreadParker::new(thread.clone())));
     let process = thread.process.clone();
-    let mut ctx = Context { thread, process, local, vm: local.vm(), waiter };
+    let mut ctx = Context {
+        thread,
+        process,
+        local,
+        vm: local.vm(),
+        waiter,
+        poll_scratch: RefCell::default(),
+        select_scratch: RefCell::default(),
+    };
     start(&ctx, &mut regs);
     let mut user_mode = UserMode::new(regs);
     let code = loop {

@@ -7,6 +7,7 @@ use crate::{
     fs::{
         Inode, InodeKind, SealFlags,
         locks::{self, Lock, Owner},
+        pipe,
     },
     prelude::*,
 };
@@ -53,7 +54,8 @@ pub fn sys_fcntl(ctx: &Context, fd: Fd, command: u32, argument: usize) -> Result
         command::OFD_GETLK => get_lock(ctx, &file, argument, Owner::Description(file.id())),
         command::OFD_SETLK => set_lock(ctx, &file, argument, Owner::Description(file.id()), false),
         command::OFD_SETLKW => set_lock(ctx, &file, argument, Owner::Description(file.id()), true),
-        command::SETPIPE_SZ | command::GETPIPE_SZ => Err(EBADF), // No pipe.
+        command::SETPIPE_SZ => pipe::set_size(ctx, &file, argument as u32),
+        command::GETPIPE_SZ => pipe::get_size(&file),
         command::ADD_SEALS => add_seals(&file, argument as u32),
         command::GET_SEALS => Ok(file.inode().seals().ok_or(EINVAL)?.get().bits() as isize),
         _ => Err(EINVAL),

@@ -13,14 +13,20 @@
 mod attributes;
 mod credentials;
 mod dir;
+mod epoll;
+mod eventfd;
 mod fcntl;
 mod file;
 mod mm;
 mod mount;
+mod pipe;
+pub mod poll;
 mod process;
 mod random;
 mod rw;
 pub mod sched;
+pub mod select;
+mod sigmask;
 pub mod signal;
 mod stat;
 mod storage;
@@ -62,6 +68,7 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::stat => stat::sys_newfstatat(ctx, AT_FDCWD, a[0], a[1], 0),
         Sysno::fstat => stat::sys_fstat(ctx, a[0] as i32, a[1]),
         Sysno::lstat => stat::sys_newfstatat(ctx, AT_FDCWD, a[0], a[1], AT_SYMLINK_NOFOLLOW),
+        Sysno::poll => poll::sys_poll(ctx, a[0], a[1] as u32 as usize, a[2] as i32),
         Sysno::lseek => rw::sys_lseek(ctx, a[0] as i32, a[1] as i64, a[2] as u32),
         Sysno::mmap => mm::sys_mmap(ctx, a[0], a[1], a[2], a[3] as u32, a[4] as i32, a[5]),
         Sysno::mprotect => mm::sys_mprotect(ctx, a[0], a[1], a[2]),
@@ -76,6 +83,8 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::readv => rw::sys_readv(ctx, a[0] as i32, a[1], a[2]),
         Sysno::writev => rw::sys_writev(ctx, a[0] as i32, a[1], a[2]),
         Sysno::access => stat::sys_faccessat2(ctx, AT_FDCWD, a[0], a[1] as u32, 0),
+        Sysno::pipe => pipe::sys_pipe2(ctx, a[0], 0),
+        Sysno::select => select::sys_select(ctx, a[0] as i32, [a[1], a[2], a[3]], a[4]),
         Sysno::sched_yield => sched::sys_sched_yield(ctx),
         Sysno::mremap => mm::sys_mremap(ctx, a[0], a[1], a[2], a[3], a[4]),
         Sysno::msync => mm::sys_msync(ctx, a[0], a[1], a[2] as u32),
@@ -210,6 +219,7 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::sched_getaffinity => {
             sched::sys_sched_getaffinity(ctx, a[0] as i32, a[1] as u32 as usize, a[2])
         }
+        Sysno::epoll_create => epoll::sys_epoll_create(ctx, a[0] as i32),
         Sysno::getdents64 => dir::sys_getdents(ctx, a[0] as i32, a[1], a[2] as u32 as usize, DirentFormat::Wide),
         Sysno::set_tid_address => process::sys_set_tid_address(ctx, a[0]),
         Sysno::restart_syscall => signal::sys_restart_syscall(ctx),
@@ -226,6 +236,8 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
             time::sys_clock_nanosleep(ctx, a[0] as i32, a[1] as i32, a[2], a[3])
         }
         Sysno::exit_group => process::sys_exit_group(ctx, a[0] as i32),
+        Sysno::epoll_wait => epoll::sys_epoll_wait(ctx, a[0] as i32, a[1], a[2] as i32, a[3] as i32),
+        Sysno::epoll_ctl => epoll::sys_epoll_ctl(ctx, a[0] as i32, a[1] as i32, a[2] as i32, a[3]),
         Sysno::tgkill => signal::sys_tgkill(ctx, a[0] as i32, a[1] as i32, a[2] as i32),
         Sysno::utimes => attributes::sys_futimesat(ctx, AT_FDCWD, a[0], a[1]),
         Sysno::waitid => process::sys_waitid(ctx, a[0] as i32, a[1] as u32, a[2], a[3] as u32, a[4]),
@@ -242,10 +254,17 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::readlinkat => stat::sys_readlinkat(ctx, a[0] as i32, a[1], a[2], a[3] as i32),
         Sysno::fchmodat => attributes::sys_fchmodat2(ctx, a[0] as i32, a[1], a[2] as u32, 0),
         Sysno::faccessat => stat::sys_faccessat2(ctx, a[0] as i32, a[1], a[2] as u32, 0),
+        Sysno::pselect6 => select::sys_pselect6(ctx, a[0] as i32, [a[1], a[2], a[3]], a[4], a[5]),
+        Sysno::ppoll => poll::sys_ppoll(ctx, a[0], a[1] as u32 as usize, a[2], a[3], a[4]),
         Sysno::sync_file_range => storage::sys_sync_file_range(ctx, a[0] as i32, a[1] as i64, a[2] as i64, a[3] as u32),
         Sysno::utimensat => attributes::sys_utimensat(ctx, a[0] as i32, a[1], a[2], a[3] as u32),
+        Sysno::epoll_pwait => epoll::sys_epoll_pwait(ctx, a),
+        Sysno::eventfd => eventfd::sys_eventfd2(ctx, a[0] as u32, 0),
         Sysno::fallocate => storage::sys_fallocate(ctx, a[0] as i32, a[1] as u32, a[2] as i64, a[3] as i64),
+        Sysno::eventfd2 => eventfd::sys_eventfd2(ctx, a[0] as u32, a[1] as u32),
+        Sysno::epoll_create1 => epoll::sys_epoll_create1(ctx, a[0] as u32),
         Sysno::dup3 => file::sys_dup3(ctx, a[0] as i32, a[1] as i32, a[2] as u32),
+        Sysno::pipe2 => pipe::sys_pipe2(ctx, a[0], a[1] as u32),
         Sysno::preadv => rw::sys_preadv(ctx, a[0] as i32, a[1], a[2], a[3] as i64),
         Sysno::pwritev => rw::sys_pwritev(ctx, a[0] as i32, a[1], a[2], a[3] as i64),
         Sysno::rt_tgsigqueueinfo => {
@@ -270,6 +289,7 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::close_range => file::sys_close_range(ctx, a[0] as u32, a[1] as u32, a[2] as u32),
         Sysno::openat2 => file::sys_openat2(ctx, a[0] as i32, a[1], a[2], a[3]),
         Sysno::faccessat2 => stat::sys_faccessat2(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32),
+        Sysno::epoll_pwait2 => epoll::sys_epoll_pwait2(ctx, a),
         Sysno::fchmodat2 => attributes::sys_fchmodat2(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32),
         _ => not_implemented(call),
     }

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// A file in the interest set of an epoll.
-pub(super) struct Entry<T: Target> {
+pub(super) struct Entry<T: Target + ?Sized> {
     pub(super) core: Arc<Core<T>>,
     /// The file description. Its address stays taken for as long as this lives, so it is an identity (FEATURES row 65).
     pub(super) file: Weak<T>,
@@ -46,7 +46,7 @@ pub(super) struct Entry<T: Target> {
     registration: AtomicU64,
 }
 
-impl<T: Target> Entry<T> {
+impl<T: Target + ?Sized> Entry<T> {
     pub(super) fn new(core: Arc<Core<T>>, file: Weak<T>, fd: i32, index: u32) -> Self {
         Self { core, file, fd, index, registration: AtomicU64::new(0) }
     }
@@ -70,7 +70,7 @@ impl<T: Target> Entry<T> {
     }
 }
 
-impl<T: Target> Observer for Entry<T> {
+impl<T: Target + ?Sized> Observer for Entry<T> {
     /// Queues the entry if it waits for events, and tells those who wait for the epoll. ADD and MOD call it as well, when they find
     /// the file ready.
     fn on_ready(&self, _events: IoEvents) -> Claim {
@@ -95,7 +95,7 @@ impl<T: Target> Observer for Entry<T> {
 }
 
 /// The changing part of an entry; 24 bytes, and 8 for the links.
-pub(super) struct Item<T: Target> {
+pub(super) struct Item<T: Target + ?Sized> {
     /// `None` while the item is vacant.
     pub(super) entry: Option<Arc<Entry<T>>>,
     pub(super) data: u64,
@@ -104,7 +104,7 @@ pub(super) struct Item<T: Target> {
     pub(super) state: State,
 }
 
-impl<T: Target> Default for Item<T> {
+impl<T: Target + ?Sized> Default for Item<T> {
     fn default() -> Self {
         Self { entry: None, data: 0, events: 0, state: State::Idle }
     }

@@ -37,7 +37,7 @@ const BATCH: usize = 16;
 /// Entries in the hands of a harvest.
 type Batch<T> = ArrayVec<Taken<T>, BATCH>;
 
-impl<T: Target> Core<T> {
+impl<T: Target + ?Sized> Core<T> {
     /// Copies up to `max` events to `sink`.
     pub(super) fn harvest(&self, max: usize, sink: &mut impl Sink) -> Result<usize, Fault> {
         if max == 0 || !self.has_pending() {
@@ -139,7 +139,7 @@ impl<T: Target> Core<T> {
 }
 
 /// Ends the reports of `done` and takes the next batch; without any left, or without room, ends the scan.
-fn put_and_take<T: Target>(ready: &mut ReadyList<T>, done: &Batch<T>, next: &mut Batch<T>, room: usize) {
+fn put_and_take<T: Target + ?Sized>(ready: &mut ReadyList<T>, done: &Batch<T>, next: &mut Batch<T>, room: usize) {
     done.iter().filter(|taken| taken.report != Report::Faulted).for_each(|taken| ready.put(taken));
     if room == 0 {
         // What faulted goes to the front: last, and in reverse, so that it keeps its order.
@@ -152,7 +152,7 @@ fn put_and_take<T: Target>(ready: &mut ReadyList<T>, done: &Batch<T>, next: &mut
 }
 
 /// Asks the files of `batch` and copies out what they answer. Adds the number of events copied to `total`.
-fn report<T: Target>(batch: &mut Batch<T>, sink: &mut impl Sink, total: &mut usize) -> Result<(), Fault> {
+fn report<T: Target + ?Sized>(batch: &mut Batch<T>, sink: &mut impl Sink, total: &mut usize) -> Result<(), Fault> {
     let mut events: ArrayVec<EpollEvent, BATCH> = ArrayVec::new();
     for taken in batch.iter_mut() {
         // A file whose description was closed has nothing to report.

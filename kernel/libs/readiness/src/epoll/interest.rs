@@ -13,11 +13,11 @@ use super::{Target, entry::Entry};
 use crate::sync::Arc;
 
 /// A hash table that keeps one pointer per entry: the key is in the entry.
-pub(super) struct Interest<T: Target> {
+pub(super) struct Interest<T: Target + ?Sized> {
     entries: HashTable<Arc<Entry<T>>>,
 }
 
-impl<T: Target> Interest<T> {
+impl<T: Target + ?Sized> Interest<T> {
     pub(super) const fn new() -> Self {
         Self { entries: HashTable::new() }
     }

@@ -57,7 +57,7 @@ use crate::{
 const READY: IoEvents = IoEvents::READABLE;
 
 /// A file description that can be put into an epoll.
-pub trait Target: Pollable + Sized + 'static {
+pub trait Target: Pollable + 'static {
     /// The epoll that this description is of, if it is of one.
     fn as_epoll(&self) -> Option<&Epoll<Self>>;
 
@@ -130,7 +130,7 @@ pub enum EpollWaitError {
 }
 
 /// An entry as `/proc/self/fdinfo` shows it.
-pub struct EntryInfo<'a, T> {
+pub struct EntryInfo<'a, T: ?Sized> {
     /// The descriptor number it was added with.
     pub fd: i32,
     /// What it was added or modified with.
@@ -140,10 +140,10 @@ pub struct EntryInfo<'a, T> {
 }
 
 /// An epoll instance. Dropping it takes its entries from their files.
-pub struct Epoll<T: Target>(Arc<Core<T>>);
+pub struct Epoll<T: Target + ?Sized>(Arc<Core<T>>);
 
 /// What entries share with their epoll, and what outlives it while a callback is under way.
-struct Core<T: Target> {
+struct Core<T: Target + ?Sized> {
     /// The waiters of this epoll, and the outer epolls and pollers.
     pollee: Pollee,
     ready: SpinLock<ReadyList<T>>,
@@ -157,7 +157,7 @@ struct Core<T: Target> {
     quota: Arc<WatchQuota>,
 }
 
-impl<T: Target> Core<T> {
+impl<T: Target + ?Sized> Core<T> {
     /// Runs `work` under the lock of the ready list, and publishes the count.
     fn with_ready<R>(&self, work: impl FnOnce(&mut ReadyList<T>) -> R) -> R {
         let mut ready = self.ready.lock();
@@ -225,11 +225,11 @@ impl<T: Target> Core<T> {
     }
 }
 
-fn edge_key<T: Target>(entry: &Entry<T>) -> EdgeKey {
+fn edge_key<T: Target + ?Sized>(entry: &Entry<T>) -> EdgeKey {
     EdgeKey { fd: entry.fd, description: entry.description() }
 }
 
-impl<T: Target> Epoll<T> {
+impl<T: Target + ?Sized> Epoll<T> {
     /// An empty epoll in the system of `topology`, for a user with this `quota` (`epoll_create1(2)`).
     pub fn new(topology: &'static Topology, quota: Arc<WatchQuota>) -> Self {
         Self(Arc::new(Core {
@@ -394,7 +394,7 @@ impl<T: Target> Epoll<T> {
     }
 }
 
-impl<T: Target> Pollable for Epoll<T> {
+impl<T: Target + ?Sized> Pollable for Epoll<T> {
     fn pollee(&self) -> &Pollee {
         &self.0.pollee
     }
@@ -409,7 +409,7 @@ impl<T: Target> Pollable for Epoll<T> {
     }
 }
 
-impl<T: Target> Drop for Epoll<T> {
+impl<T: Target + ?Sized> Drop for Epoll<T> {
     fn drop(&mut self) {
         let core = &self.0;
         // Taken out first: the last reference to a file may go here, and its destructor comes back for its entries.
@@ -422,9 +422,9 @@ impl<T: Target> Drop for Epoll<T> {
 }
 
 /// Those who wait for an epoll: in turn.
-struct Harvesters<'a, T: Target>(&'a Core<T>);
+struct Harvesters<'a, T: Target + ?Sized>(&'a Core<T>);
 
-impl<T: Target> Subjects for Harvesters<'_, T> {
+impl<T: Target + ?Sized> Subjects for Harvesters<'_, T> {
     fn for_each(&self, visit: &mut dyn FnMut(&Pollee, IoEvents, Mode)) {
         visit(&self.0.pollee, READY, Mode::Exclusive);
     }

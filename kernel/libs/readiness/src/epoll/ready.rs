@@ -30,7 +30,7 @@ use crate::{
 pub(super) const ITEMS: usize = 16;
 
 /// Items and the two lists that link them.
-pub(super) struct ReadyList<T: Target> {
+pub(super) struct ReadyList<T: Target + ?Sized> {
     items: Slab<Item<T>, 0, ITEMS>,
     /// Entries to report, in order.
     ready: List,
@@ -40,14 +40,14 @@ pub(super) struct ReadyList<T: Target> {
 }
 
 /// An entry in the hands of a harvest.
-pub(super) struct Taken<T: Target> {
+pub(super) struct Taken<T: Target + ?Sized> {
     pub(super) entry: Arc<Entry<T>>,
     /// What it was registered for when it was taken.
     pub(super) event: EpollEvent,
     pub(super) report: Report,
 }
 
-impl<T: Target> Item<T> {
+impl<T: Target + ?Sized> Item<T> {
     /// Begins a report of the entry.
     fn take(&mut self) -> Option<Taken<T>> {
         self.state = State::Reporting { again: false, rearmed: false };
@@ -56,7 +56,7 @@ impl<T: Target> Item<T> {
     }
 }
 
-impl<T: Target> ReadyList<T> {
+impl<T: Target + ?Sized> ReadyList<T> {
     pub(super) fn new() -> Self {
         Self { items: Slab::new(), ready: List::new(), scanning: List::new(), pending: 0 }
     }

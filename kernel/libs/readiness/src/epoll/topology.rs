@@ -54,7 +54,7 @@ impl Default for Topology {
 }
 
 /// The place of one epoll in the graph.
-pub(super) struct Nest<T: Target> {
+pub(super) struct Nest<T: Target + ?Sized> {
     links: Mutex<Links<T>>,
     /// How many epolls watch this one. Read without a lock, to leave the checks out where nothing is nested.
     parents: AtomicU32,
@@ -63,7 +63,7 @@ pub(super) struct Nest<T: Target> {
 }
 
 /// Edges, one for each entry.
-struct Links<T: Target> {
+struct Links<T: Target + ?Sized> {
     parents: Vec<Weak<Core<T>>>,
     /// The watched epolls, and the watching entries by address.
     children: Vec<(Weak<Core<T>>, EdgeKey)>,
@@ -78,7 +78,7 @@ pub(super) struct EdgeKey {
     pub(super) description: usize,
 }
 
-impl<T: Target> Nest<T> {
+impl<T: Target + ?Sized> Nest<T> {
     pub(super) fn new() -> Self {
         let links = Links { parents: Vec::new(), children: Vec::new(), visited: (0, 0) };
         Self { links: Mutex::new(links), parents: AtomicU32::new(0), children: AtomicU32::new(0) }
@@ -106,7 +106,7 @@ impl<T: Target> Nest<T> {
 }
 
 /// Checks and inserts the edge `outer` → `inner`.
-pub(super) fn connect<T: Target>(outer: &Arc<Core<T>>, inner: &Arc<Core<T>>, key: EdgeKey) -> Result<(), AddError> {
+pub(super) fn connect<T: Target + ?Sized>(outer: &Arc<Core<T>>, inner: &Arc<Core<T>>, key: EdgeKey) -> Result<(), AddError> {
     // Declared before the lock, so dropped after it: a file closed meanwhile leaves its epolls by way of this lock.
     let mut borrowed = Vec::new();
     let mut visit = outer.topology.0.lock();
@@ -127,7 +127,7 @@ pub(super) fn connect<T: Target>(outer: &Arc<Core<T>>, inner: &Arc<Core<T>>, key
 }
 
 /// Removes the edge that the entry with this key stands for, if it stands for one.
-pub(super) fn disconnect<T: Target>(outer: &Arc<Core<T>>, key: EdgeKey) {
+pub(super) fn disconnect<T: Target + ?Sized>(outer: &Arc<Core<T>>, key: EdgeKey) {
     if outer.nest.watches_epolls() {
         let _visit = outer.topology.0.lock();
         unlink(outer, key);
@@ -135,20 +135,20 @@ pub(super) fn disconnect<T: Target>(outer: &Arc<Core<T>>, key: EdgeKey) {
 }
 
 /// Checks that a file with the pollee `pollee` may be put into `outer`, which other epolls watch.
-pub(super) fn check_paths<T: Target>(outer: &Arc<Core<T>>, pollee: &Pollee) -> Result<(), AddError> {
+pub(super) fn check_paths<T: Target + ?Sized>(outer: &Arc<Core<T>>, pollee: &Pollee) -> Result<(), AddError> {
     let _visit = outer.topology.0.lock();
     let mut paths = Paths::default();
     if paths.add_watchers_of::<T>(pollee) && paths.add(outer, 0) { Ok(()) } else { Err(AddError::TooManyPaths) }
 }
 
-fn link<T: Target>(outer: &Arc<Core<T>>, inner: &Arc<Core<T>>, key: EdgeKey) {
+fn link<T: Target + ?Sized>(outer: &Arc<Core<T>>, inner: &Arc<Core<T>>, key: EdgeKey) {
     outer.nest.links.lock().children.push((Arc::downgrade(inner), key));
     outer.nest.children.fetch_add(1, Ordering::Relaxed);
     inner.nest.links.lock().parents.push(Arc::downgrade(outer));
     inner.nest.parents.fetch_add(1, Ordering::Relaxed);
 }
 
-fn unlink<T: Target>(outer: &Arc<Core<T>>, key: EdgeKey) {
+fn unlink<T: Target + ?Sized>(outer: &Arc<Core<T>>, key: EdgeKey) {
     let mut links = outer.nest.links.lock();
     let Some(at) = links.children.iter().position(|(_, other)| *other == key) else { return };
     let (inner, _) = links.children.swap_remove(at);
@@ -164,7 +164,7 @@ fn unlink<T: Target>(outer: &Arc<Core<T>>, key: EdgeKey) {
 }
 
 /// The longest path down from `from`, in edges; `None` if one leads to `forbidden`.
-fn height<T: Target>(from: &Arc<Core<T>>, forbidden: &Arc<Core<T>>, visit: u64) -> Option<usize> {
+fn height<T: Target + ?Sized>(from: &Arc<Core<T>>, forbidden: &Arc<Core<T>>, visit: u64) -> Option<usize> {
     if Arc::ptr_eq(from, forbidden) {
         return None;
     }
@@ -175,13 +175,13 @@ fn height<T: Target>(from: &Arc<Core<T>>, forbidden: &Arc<Core<T>>, visit: u64) 
 }
 
 /// The longest path up from `from`, in edges.
-fn depth<T: Target>(from: &Arc<Core<T>>, visit: u64) -> usize {
+fn depth<T: Target + ?Sized>(from: &Arc<Core<T>>, visit: u64) -> usize {
     remembered(from, visit, || from.nest.parents().iter().map(|parent| depth(parent, visit) + 1).max().or(Some(0)))
         .unwrap_or(0)
 }
 
 /// The path found by search number `visit` at `core`, computed if it has not been here.
-fn remembered<T: Target>(core: &Arc<Core<T>>, visit: u64, compute: impl FnOnce() -> Option<usize>) -> Option<usize> {
+fn remembered<T: Target + ?Sized>(core: &Arc<Core<T>>, visit: u64, compute: impl FnOnce() -> Option<usize>) -> Option<usize> {
     let (number, path) = core.nest.links.lock().visited;
     if number == visit {
         return Some(path);
@@ -192,7 +192,7 @@ fn remembered<T: Target>(core: &Arc<Core<T>>, visit: u64, compute: impl FnOnce()
 }
 
 /// Whether a file in `core` or in an epoll below has more paths up than allowed. The files looked at are left in `borrowed`.
-fn has_too_many_paths_below<T: Target>(core: &Arc<Core<T>>, visit: u64, borrowed: &mut Vec<Arc<T>>) -> bool {
+fn has_too_many_paths_below<T: Target + ?Sized>(core: &Arc<Core<T>>, visit: u64, borrowed: &mut Vec<Arc<T>>) -> bool {
     let mut exceeds = false;
     let _ = remembered(core, visit, || {
         let first = borrowed.len();
@@ -211,7 +211,7 @@ struct Paths([u32; MAX_EDGES + 1]);
 
 impl Paths {
     /// Adds the paths through every epoll that watches `pollee`. Returns `false` when a limit is passed.
-    fn add_watchers_of<T: Target>(&mut self, pollee: &Pollee) -> bool {
+    fn add_watchers_of<T: Target + ?Sized>(&mut self, pollee: &Pollee) -> bool {
         let mut is_within = true;
         pollee.for_each_observer(|observer| {
             let entry = observer.as_any().and_then(|any| any.downcast_ref::<Entry<T>>());
@@ -223,7 +223,7 @@ impl Paths {
     }
 
     /// Adds the paths that start in `core`, after `nested` epolls.
-    fn add<T: Target>(&mut self, core: &Arc<Core<T>>, nested: usize) -> bool {
+    fn add<T: Target + ?Sized>(&mut self, core: &Arc<Core<T>>, nested: usize) -> bool {
         let parents = core.nest.parents();
         if !parents.is_empty() {
             return nested < MAX_EDGES && parents.iter().all(|parent| self.add(parent, nested + 1));

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Pipes and FIFOs (`pipe(7)`, `fifo(7)`), on the [stream core](crate::stream).
+//!
+//! # Role
+//! A [`Pipe`] is one stream and the count of its openers; a [`PipeEnd`] is one open description of it. [`super::fifo`] opens
+//! pipes by name, `pipe2(2)` makes them without ([`Pipe::new_pair`]).
+//!
+//! # Protocol
+//! All that readiness depends on is [`State`], tracked with a side for readers and one for writers. Edges are those of Linux:
+//! every write is one for readers, filled before or not; a read is one for writers if the pipe was full. Descriptions that are
+//! open for both directions have a third pollee, which hears what either side hears and is not cached.
+//!
+//! # Concurrency
+//! See [`crate::stream`]. Nothing is held while a thread sleeps for bytes or room.
+
+mod end;
+mod size;
+mod state;
+
+use readiness::{IoEvents, Pollee, Tracked, Update};
+
+pub use self::{
+    end::PipeEnd,
+    size::{get_size, max_size, set_max_size, set_size},
+};
+use self::state::{Openers, READER, State, WRITER};
+use crate::{
+    file::{AccessMode, Description, IoDst, IoSrc, StatusFlags},
+    fs::{AnonInode, AnonKind, Inode},
+    prelude::*,
+    stream::{Ends, Kind},
+};
+
+/// The most bytes that are written without other writes in between (`pipe(7)`).
+pub const PIPE_BUF: usize = 4096;
+
+/// Pages of a new pipe.
+const DEFAULT_SLOTS: usize = 16;
+
+/// What somebody who waits in `open(2)` for the other side registers for. No pipe ever reports it.
+const PARTNER: IoEvents = IoEvents::MSG;
+
+/// A pipe.
+pub struct Pipe {
+    state: Tracked<State, 2>,
+    /// Told of everything, while somebody has the pipe open for both directions.
+    both: Pollee,
+    ends: Ends,
+}
+
+/// How far a write has come.
+pub struct Writing {
+    /// Bytes to write in all.
+    total: usize,
+    /// Bytes written.
+    pub done: usize,
+    kind: Kind,
+    may_merge: bool,
+}
+
+impl Writing {
+    /// A write of `total` bytes, as packets if the description is in packet mode.
+    pub fn new(total: usize, status: StatusFlags) -> Self {
+        let kind = if status.contains(StatusFlags::DIRECT) { Kind::Packet } else { Kind::Stream };
+        Self { total, done: 0, kind, may_merge: kind == Kind::Stream }
+    }
+}
+
+impl Pipe {
+    /// A pipe that nobody has open yet.
+    pub fn new() -> Arc<Self> {
+        let state = Tracked::new(State::new(DEFAULT_SLOTS));
+        Arc::new(Self { state, both: Pollee::new(), ends: Ends::new(DEFAULT_SLOTS) })
+    }
+
+    /// The two descriptions of `pipe2(2)`: the one to read from and the one to write to.
+    pub fn new_pair(ctx: &Context, status: StatusFlags) -> [Arc<Description>; 2] {
+        let credentials = ctx.credentials();
+        let inode = AnonInode::new(AnonKind::Pipe, credentials.fsuid, credentials.fsgid);
+        let pipe = Self::new();
+        if let Some(attachment) = inode.attachment() {
+            let shared: Arc<dyn core::any::Any + Send + Sync> = pipe.clone();
+            *attachment.lock() = Some(Arc::downgrade(&shared));
+        }
+        let open = |access, status| -> Arc<Description> {
+            Description::new(PipeEnd::new(pipe.clone(), inode.clone(), access), access, status)
+        };
+        // Packet mode concerns the writer; Linux shows the flag there only.
+        [open(AccessMode::READ, status - StatusFlags::DIRECT), open(AccessMode::WRITE, status)]
+    }
+
+    /// Changes the state, and tells those who have the pipe open for both directions what the sides are told.
+    fn update<R>(&self, events: IoEvents, change: impl FnOnce(&mut Update<'_, State, 2>) -> R) -> R {
+        let (result, has_both) = self.state.update(|state| (change(state), state.openers.both > 0));
+        if has_both {
+            let _ = self.both.notify(events);
+        }
+        result
+    }
+
+    /// Writes as much as there is room for. `None`: the rest has to wait.
+    ///
+    /// # Errors
+    /// `EPIPE` if nobody has the pipe open for reading; `EFAULT`.
+    fn write(&self, src: &mut IoSrc<'_>, writing: &mut Writing) -> Option<Result<()>> {
+        let pages = self.ends.producer.lock();
+        loop {
+            let left = writing.total - writing.done;
+            let plan = self.state.read(|state| {
+                (state.openers.readers > 0).then(|| state.ring.plan_write(left, writing.kind, writing.may_merge))
+            });
+            let Some(plan) = plan else { return Some(Err(EPIPE)) };
+            if plan.is_full() {
+                return None;
+            }
+            writing.may_merge = false;
+            let (filled, result) = pages.fill(&plan, src, left);
+            let count = filled.merged + filled.fresh;
+            if count > 0 {
+                self.update(IoEvents::READABLE, |state| {
+                    state.ring.commit_write(&plan, filled);
+                    state.notify(READER, IoEvents::READABLE);
+                });
+            }
+            writing.done += count;
+            if result.is_err() || writing.done == writing.total {
+                return Some(result);
+            }
+        }
+    }
+
+    /// Reads up to `len` bytes. `None`: there is nothing, but somebody may write. 0 bytes are the end.
+    ///
+    /// # Errors
+    /// `EFAULT` if nothing could be copied.
+    fn read(&self, dst: &mut IoDst<'_>, len: usize) -> Option<Result<usize>> {
+        let pages = self.ends.consumer.lock();
+        let mut total = 0;
+        loop {
+            let (plan, writers) = self.state.read(|state| (state.ring.plan_read(len - total), state.openers.writers));
+            if plan.is_empty() {
+                return if total > 0 || writers == 0 { Some(Ok(total)) } else { None };
+            }
+            let (count, is_cut) = match pages.drain(&plan, dst, len - total) {
+                Ok(count) => (count, count < plan.bytes().min(len - total)),
+                Err(error) => return Some(if total > 0 { Ok(total) } else { Err(error) }),
+            };
+            self.update(IoEvents::WRITABLE, |state| {
+                if state.ring.commit_read(count) {
+                    state.notify(WRITER, IoEvents::WRITABLE);
+                } else {
+                    state.notify_nothing();
+                }
+            });
+            total += count;
+            if total == len || is_cut || plan.ends_in_packet() {
+                return Some(Ok(total));
+            }
+        }
+    }
+
+    /// One more opener. Tells those who wait in `open(2)`, and (as Linux does) whoever watches the reading side. Returns who had
+    /// it open just then.
+    ///
+    /// # Errors
+    /// `ENXIO` with `needs_reader` if there is none.
+    fn enter(&self, access: AccessMode, needs_reader: bool) -> Result<Openers> {
+        let (reads, writes) = (access.contains(AccessMode::READ), access.contains(AccessMode::WRITE));
+        self.update(IoEvents::all(), |state| {
+            if needs_reader && state.openers.readers == 0 {
+                return Err(ENXIO);
+            }
+            let before = state.openers;
+            state.openers.enter(reads, writes);
+            state.notify_nothing();
+            if reads && before.readers == 0 || writes && before.writers == 0 {
+                state.notify(READER, IoEvents::all());
+                state.notify(WRITER, PARTNER);
+            }
+            Ok(state.openers)
+        })
+    }
+
+    /// One opener less.
+    fn leave(&self, access: AccessMode) {
+        let (reads, writes) = (access.contains(AccessMode::READ), access.contains(AccessMode::WRITE));
+        self.update(IoEvents::all(), |state| {
+            state.openers.leave(reads, writes);
+            if state.openers.readers == 0 || state.openers.writers == 0 {
+                state.notify(READER, IoEvents::READABLE | IoEvents::ALWAYS);
+                state.notify(WRITER, IoEvents::WRITABLE | IoEvents::ALWAYS);
+            } else {
+                state.notify_nothing();
+            }
+        });
+    }
+}

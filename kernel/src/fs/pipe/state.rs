@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! What the readiness of a pipe depends on.
+
+use readiness::{IoEvents, Readiness};
+
+use crate::stream::Ring;
+
+/// The side of [`State`] that reads.
+pub const READER: usize = 0;
+/// The side of [`State`] that writes.
+pub const WRITER: usize = 1;
+
+/// The ring, and who has the pipe open.
+pub struct State {
+    /// The bytes on their way.
+    pub ring: Ring,
+    /// Who has it open.
+    pub openers: Openers,
+}
+
+/// Counts of open descriptions, and of those there ever were.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Openers {
+    /// Open for reading.
+    pub readers: u32,
+    /// Open for writing.
+    pub writers: u32,
+    /// Open for both, and counted in the other two as well.
+    pub both: u32,
+    /// How often it was opened for reading, ever.
+    pub reads: u32,
+    /// How often it was opened for writing, ever.
+    pub writes: u32,
+}
+
+impl State {
+    /// A pipe that nobody has open.
+    pub fn new(slots: usize) -> Self {
+        Self { ring: Ring::new(slots), openers: Openers::default() }
+    }
+}
+
+impl Openers {
+    /// One more.
+    pub fn enter(&mut self, reads: bool, writes: bool) {
+        self.readers += u32::from(reads);
+        self.writers += u32::from(writes);
+        self.both += u32::from(reads && writes);
+        self.reads = self.reads.wrapping_add(u32::from(reads));
+        self.writes = self.writes.wrapping_add(u32::from(writes));
+    }
+
+    /// One less.
+    pub fn leave(&mut self, reads: bool, writes: bool) {
+        self.readers -= u32::from(reads);
+        self.writers -= u32::from(writes);
+        self.both -= u32::from(reads && writes);
+    }
+}
+
+impl Readiness for State {
+    /// Mirrors Linux's `pipe_poll`: a writer is told of room by the page, and of room even if nobody will read.
+    fn readiness(&self, side: usize) -> IoEvents {
+        let mut events = IoEvents::empty();
+        if side == READER {
+            events.set(IoEvents::READABLE, !self.ring.is_empty());
+            events.set(IoEvents::HUP, self.openers.writers == 0);
+        } else {
+            events.set(IoEvents::WRITABLE, !self.ring.is_full());
+            events.set(IoEvents::ERR, self.openers.readers == 0);
+        }
+        events
+    }
+}

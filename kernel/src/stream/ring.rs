@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Which bytes of which pages are in use: the bookkeeping of a [stream](super).
+//!
+//! # Invariants
+//! - **G1** Slot `i` describes page `i & mask`. Slots `tail..head` are in use, hold at least one byte each, and never more than
+//!   their page.
+//! - **G2** Only the holder of the consumer moves `tail` and offsets forward; only the holder of the producer moves `head` and lets
+//!   lengths grow. The one exception, a merge into a slot that was drained meanwhile, gives the consumer back a slot that it
+//!   has finished with ([`Ring::commit_write`]).
+//! - **G3** A plan names pages that the other side does not touch until the plan is committed: free ones, or the unused end of
+//!   the last one, for a writer; used bytes for a reader.
+
+use crate::prelude::*;
+
+/// How many slots one plan to read names at most.
+const PLAN_SLOTS: usize = 16;
+
+/// What a slot may become.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Kind {
+    /// Bytes of a stream; a later write may add to them.
+    #[default]
+    Stream,
+    /// A packet: read by one read, what does not fit is lost (`O_DIRECT`, `pipe(2)`).
+    Packet,
+}
+
+/// The use of one page.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    /// The first byte not yet read.
+    offset: u16,
+    /// Bytes not yet read.
+    len: u16,
+    kind: Kind,
+}
+
+/// Slots, of which a window is in use. See the [module](self).
+pub struct Ring {
+    /// A power of two of them.
+    slots: Box<[Slot]>,
+    /// The next slot to write, free running.
+    head: u32,
+    /// The next slot to read, free running.
+    tail: u32,
+}
+
+/// Where a write may put its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct WritePlan {
+    /// The page and the offset where the first bytes are added to what was written before, and how many.
+    pub(super) merge: Option<(usize, usize, usize)>,
+    /// The first free slot.
+    first: u32,
+    /// How many follow, this one included.
+    free: u32,
+    mask: u32,
+    /// The ring was empty: it begins with page 0 again, so that small messages always use the same page.
+    restarts: bool,
+    kind: Kind,
+}
+
+/// What was put into the pages of a [`WritePlan`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filled {
+    /// Bytes merged.
+    pub merged: usize,
+    /// Bytes in new pages: all full but the last.
+    pub fresh: usize,
+}
+
+/// Bytes to read, page by page.
+pub struct ReadPlan {
+    slots: [Slot; PLAN_SLOTS],
+    count: usize,
+    first: u32,
+    mask: u32,
+}
+
+impl WritePlan {
+    /// Whether there is no room at all.
+    pub fn is_full(&self) -> bool {
+        self.merge.is_none() && self.free == 0
+    }
+
+    /// The pages that may be filled, in order.
+    pub(super) fn pages(&self) -> impl Iterator<Item = usize> + use<> {
+        let (first, mask) = (self.first, self.mask);
+        (0..self.free).map(move |index| (first.wrapping_add(index) & mask) as usize)
+    }
+}
+
+impl ReadPlan {
+    /// Whether there is nothing to read.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Bytes in all.
+    pub fn bytes(&self) -> usize {
+        self.slots[..self.count].iter().map(|slot| usize::from(slot.len)).sum()
+    }
+
+    /// Whether the last piece is a packet, which ends a read.
+    pub fn ends_in_packet(&self) -> bool {
+        self.slots[..self.count].last().is_some_and(|slot| slot.kind == Kind::Packet)
+    }
+
+    /// Page, offset and length of each piece.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
+        let pages = (0u32..).map(|index| (self.first.wrapping_add(index) & self.mask) as usize);
+        let pieces = self.slots[..self.count].iter();
+        pages.zip(pieces).map(|(page, slot)| (page, usize::from(slot.offset), usize::from(slot.len)))
+    }
+}
+
+impl Ring {
+    /// An empty ring of `slots` pages, a power of two.
+    pub fn new(slots: usize) -> Self {
+        debug_assert!(slots.is_power_of_two());
+        Self { slots: alloc::vec![Slot::default(); slots].into_boxed_slice(), head: 0, tail: 0 }
+    }
+
+    /// Pages in all.
+    pub fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Pages in use.
+    pub fn used(&self) -> usize {
+        self.head.wrapping_sub(self.tail) as usize
+    }
+
+    /// Whether there is nothing to read.
+    pub fn is_empty(&self) -> bool {
+        self.head == self.tail
+    }
+
+    /// Whether no page is free. A page is the least room that a writer is told of (`PIPE_BUF`).
+    pub fn is_full(&self) -> bool {
+        self.used() >= self.capacity()
+    }
+
+    /// Bytes to read.
+    pub fn bytes(&self) -> usize {
+        (0..self.used() as u32).map(|index| usize::from(self.slot(self.tail.wrapping_add(index)).len)).sum()
+    }
+
+    /// Plans a write of `len` bytes. With `may_merge` the odd bytes may be added to the last page, if all of them fit there:
+    /// so Linux does at the start of a write.
+    pub fn plan_write(&self, len: usize, kind: Kind, may_merge: bool) -> WritePlan {
+        let mask = self.mask();
+        let is_empty = self.is_empty();
+        let merge = if may_merge && !is_empty { self.merge_point(len % PAGE_SIZE) } else { None };
+        let first = if is_empty { 0 } else { self.head };
+        let free = (self.capacity() - self.used()) as u32;
+        WritePlan { merge, first, free, mask, restarts: is_empty, kind }
+    }
+
+    fn merge_point(&self, len: usize) -> Option<(usize, usize, usize)> {
+        let last = self.head.wrapping_sub(1);
+        let slot = self.slot(last);
+        let end = usize::from(slot.offset) + usize::from(slot.len);
+        let fits = len > 0 && slot.kind == Kind::Stream && end + len <= PAGE_SIZE;
+        fits.then_some(((last & self.mask()) as usize, end, len))
+    }
+
+    /// Makes what was filled readable.
+    pub fn commit_write(&mut self, plan: &WritePlan, filled: Filled) {
+        if let Some((_, end, _)) = plan.merge
+            && filled.merged > 0
+        {
+            self.commit_merge(end, filled.merged);
+        }
+        if plan.restarts && filled.fresh > 0 {
+            (self.head, self.tail) = (0, 0);
+        }
+        let mut left = filled.fresh;
+        while left > 0 {
+            let len = left.min(PAGE_SIZE);
+            let head = self.head;
+            *self.slot_mut(head) = Slot { offset: 0, len: len as u16, kind: plan.kind };
+            self.head = head.wrapping_add(1);
+            left -= len;
+        }
+    }
+
+    fn commit_merge(&mut self, end: usize, len: usize) {
+        let last = self.head.wrapping_sub(1);
+        if self.is_empty() {
+            // It was drained since the plan was made: it comes back with nothing but the new bytes.
+            self.tail = last;
+            *self.slot_mut(last) = Slot { offset: end as u16, len: 0, kind: Kind::Stream };
+        }
+        self.slot_mut(last).len += len as u16;
+    }
+
+    /// Plans a read of up to `len` bytes, within the limits of one plan.
+    pub fn plan_read(&self, len: usize) -> ReadPlan {
+        let mut plan =
+            ReadPlan { slots: [Slot::default(); PLAN_SLOTS], count: 0, first: self.tail, mask: self.mask() };
+        let mut planned = 0;
+        let most = self.used().min(PLAN_SLOTS);
+        while planned < len && plan.count < most {
+            let slot = self.slot(self.tail.wrapping_add(plan.count as u32));
+            plan.slots[plan.count] = slot;
+            plan.count += 1;
+            planned += usize::from(slot.len);
+            if slot.kind == Kind::Packet {
+                break;
+            }
+        }
+        plan
+    }
+
+    /// Frees `len` bytes that were read by the present plan, and the rest of a packet that was begun. Returns whether a full
+    /// ring got room.
+    pub fn commit_read(&mut self, len: usize) -> bool {
+        let was_full = self.is_full();
+        let mut left = len;
+        while left > 0 {
+            let tail = self.tail;
+            let slot = self.slot_mut(tail);
+            let taken = left.min(usize::from(slot.len));
+            slot.offset += taken as u16;
+            slot.len -= taken as u16;
+            left -= taken;
+            if slot.len == 0 || slot.kind == Kind::Packet {
+                self.tail = tail.wrapping_add(1);
+            }
+        }
+        was_full && !self.is_full()
+    }
+
+    /// The pages in use, in order.
+    pub fn pages_in_use(&self) -> impl Iterator<Item = usize> + use<> {
+        let (tail, used, mask) = (self.tail, self.used() as u32, self.mask());
+        (0..used).map(move |index| (tail.wrapping_add(index) & mask) as usize)
+    }
+
+    /// Moves what is in use to the first pages of `other`, an empty ring of another size, and becomes that. Returns what it was;
+    /// `None` if there is not enough room. Both sides must be held.
+    pub fn move_to(&mut self, mut other: Ring) -> Option<Ring> {
+        let used = self.used();
+        if used > other.capacity() {
+            return None;
+        }
+        for index in 0..used as u32 {
+            *other.slot_mut(index) = self.slot(self.tail.wrapping_add(index));
+        }
+        other.head = used as u32;
+        Some(core::mem::replace(self, other))
+    }
+
+    fn mask(&self) -> u32 {
+        self.slots.len() as u32 - 1
+    }
+
+    fn slot(&self, number: u32) -> Slot {
+        self.slots[(number & self.mask()) as usize]
+    }
+
+    fn slot_mut(&mut self, number: u32) -> &mut Slot {
+        let index = (number & self.mask()) as usize;
+        &mut self.slots[index]
+    }
+}
+
+#[cfg(ktest)]
+mod tests {
+    use ostd::prelude::ktest;
+
+    use super::*;
+
+    fn write(ring: &mut Ring, len: usize, kind: Kind) -> usize {
+        let plan = ring.plan_write(len, kind, kind == Kind::Stream);
+        let merged = plan.merge.map_or(0, |(_, _, len)| len);
+        let fresh = (len - merged).min(plan.pages().count() * PAGE_SIZE);
+        ring.commit_write(&plan, Filled { merged, fresh });
+        merged + fresh
+    }
+
+    fn read(ring: &mut Ring, len: usize) -> usize {
+        let plan = ring.plan_read(len);
+        let taken = plan.pieces().map(|(_, _, len)| len).sum::<usize>().min(len);
+        ring.commit_read(taken);
+        taken
+    }
+
+    #[ktest]
+    fn odd_bytes_merge_only_if_all_of_them_fit() {
+        let mut ring = Ring::new(16);
+        let writes = (0..).take_while(|_| write(&mut ring, 3000, Kind::Stream) == 3000).count();
+        assert_eq!((writes, ring.bytes()), (16, 48000));
+        assert_eq!(write(&mut ring, 5000, Kind::Stream), 904);
+        assert_eq!(write(&mut ring, 1000, Kind::Stream), 0);
+        assert_eq!(write(&mut ring, 96, Kind::Stream), 96);
+    }
+
+    #[ktest]
+    fn room_is_whole_pages() {
+        let mut ring = Ring::new(2);
+        assert_eq!(write(&mut ring, 9000, Kind::Stream), 8192);
+        assert_eq!(read(&mut ring, 4095), 4095);
+        assert!(ring.is_full());
+        assert!(ring.commit_read(1));
+        assert!(!ring.is_full());
+    }
+
+    #[ktest]
+    fn packets_are_read_one_by_one_and_cut() {
+        let mut ring = Ring::new(4);
+        write(&mut ring, 3, Kind::Packet);
+        write(&mut ring, 2, Kind::Packet);
+        assert_eq!(read(&mut ring, 2), 2);
+        assert_eq!(read(&mut ring, 10), 2);
+        assert!(ring.is_empty());
+    }
+
+    #[ktest]
+    fn small_messages_use_one_page() {
+        let mut ring = Ring::new(4);
+        for _ in 0..10 {
+            let plan = ring.plan_write(1, Kind::Stream, true);
+            assert_eq!(plan.pages().next(), Some(0));
+            ring.commit_write(&plan, Filled { merged: 0, fresh: 1 });
+            assert_eq!(read(&mut ring, 1), 1);
+        }
+    }
+
+    #[ktest]
+    fn a_merge_into_a_drained_page_keeps_its_bytes() {
+        let mut ring = Ring::new(2);
+        write(&mut ring, 10, Kind::Stream);
+        let plan = ring.plan_write(5, Kind::Stream, true);
+        assert_eq!(plan.merge, Some((0, 10, 5)));
+        assert_eq!(read(&mut ring, 10), 10);
+        ring.commit_write(&plan, Filled { merged: 5, fresh: 0 });
+        assert_eq!(ring.plan_read(9).pieces().next(), Some((0, 10, 5)));
+    }
+
+    #[ktest]
+    fn resizing_keeps_what_is_in_use() {
+        let mut ring = Ring::new(4);
+        write(&mut ring, 3 * PAGE_SIZE, Kind::Stream);
+        read(&mut ring, PAGE_SIZE);
+        assert!(ring.move_to(Ring::new(1)).is_none());
+        let old = ring.move_to(Ring::new(2)).expect("two pages are in use");
+        assert!(old.pages_in_use().eq([1, 2]));
+        assert!(ring.is_full());
+        assert_eq!(ring.bytes(), 2 * PAGE_SIZE);
+    }
+}

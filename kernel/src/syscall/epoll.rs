@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `epoll_create(2)`, `epoll_ctl(2)`, `epoll_wait(2)` and their kin.
+//!
+//! The three ways to wait differ only in how their arguments are decoded into a [`Wait`].
+
+use readiness::{
+    Timeout, WaitError,
+    epoll::{AddError, Epoll, EpollEvent, EpollWaitError, ModifyError, Sink, flags},
+};
+
+use super::sigmask::{self, SigMask};
+use crate::{
+    events::EpollFile,
+    file::{Description, table::Fd},
+    prelude::*,
+    time::{Deadline, types::Timespec},
+};
+
+const EPOLL_CLOEXEC: u32 = 0o2000000;
+
+/// Operations of `epoll_ctl(2)`.
+const EPOLL_CTL_ADD: i32 = 1;
+const EPOLL_CTL_DEL: i32 = 2;
+const EPOLL_CTL_MOD: i32 = 3;
+
+/// `struct epoll_event`, packed: events, then the two halves of the data.
+type RawEvent = [u32; 3];
+
+/// The most events that one call returns (Linux's `EP_MAX_EVENTS`).
+const MAX_EVENTS: i32 = i32::MAX / size_of::<RawEvent>() as i32;
+
+/// Events that are copied out at once.
+const BATCH: usize = 16;
+
+/// `epoll_create(2)`: `size` is only checked.
+///
+/// # Errors
+/// `EINVAL` unless it is positive; as [`sys_epoll_create1`].
+pub fn sys_epoll_create(ctx: &Context, size: i32) -> Result<isize> {
+    if size <= 0 { Err(EINVAL) } else { sys_epoll_create1(ctx, 0) }
+}
+
+/// `epoll_create1(2)`
+///
+/// # Errors
+/// `EINVAL` for unknown flags; `EMFILE`.
+pub fn sys_epoll_create1(ctx: &Context, flags: u32) -> Result<isize> {
+    if flags & !EPOLL_CLOEXEC != 0 {
+        return Err(EINVAL);
+    }
+    let limit = ctx.process.limits.max_files();
+    let fd = ctx.files().insert(EpollFile::open(ctx), 0, limit, flags & EPOLL_CLOEXEC != 0)?;
+    Ok(fd as isize)
+}
+
+/// `epoll_ctl(2)`; errors are found in the order of Linux's `do_epoll_ctl`.
+///
+/// # Errors
+/// Those of the manual page, and `ELOOP` for too deep nesting, too.
+pub fn sys_epoll_ctl(ctx: &Context, epfd: Fd, operation: i32, fd: Fd, event: Vaddr) -> Result<isize> {
+    let event = if operation == EPOLL_CTL_DEL { EpollEvent::default() } else { decode_event(ctx.read_val(event)?) };
+    let description = open_file(ctx, epfd)?;
+    let target = open_file(ctx, fd)?;
+    if target.file().pollable().is_none() {
+        return Err(EPERM);
+    }
+    let epoll = epoll_of(&description)?;
+    match operation {
+        EPOLL_CTL_ADD => epoll.add(fd, &target, event)?,
+        EPOLL_CTL_DEL => epoll.delete(fd, &target).map_err(|_| ENOENT)?,
+        EPOLL_CTL_MOD if event.events & flags::EXCLUSIVE == 0 && Arc::ptr_eq(&description, &target) => return Err(EINVAL),
+        EPOLL_CTL_MOD => epoll.modify(fd, &target, event)?,
+        _ => return Err(EINVAL),
+    }
+    Ok(0)
+}
+
+/// `epoll_wait(2)`: `timeout` in milliseconds, negative for none.
+///
+/// # Errors
+/// As [`Wait::run`].
+pub fn sys_epoll_wait(ctx: &Context, epfd: Fd, events: Vaddr, max: i32, timeout: i32) -> Result<isize> {
+    Wait { epfd, events, max, timeout: sigmask::timeout_from_millis(timeout) }.run(ctx)
+}
+
+/// `epoll_pwait(2)`: with `mask`, if not null, as signal mask while it waits.
+///
+/// # Errors
+/// `EINVAL` for a mask of another size; as [`Wait::run`].
+pub fn sys_epoll_pwait(
+    ctx: &Context,
+    [epfd, events, max, timeout, mask, mask_size]: [usize; 6],
+) -> Result<isize> {
+    let mask = SigMask::read(ctx, mask, mask_size)?;
+    let timeout = sigmask::timeout_from_millis(timeout as i32);
+    let wait = Wait { epfd: epfd as Fd, events, max: max as i32, timeout };
+    sigmask::with_mask(ctx, mask, || wait.run(ctx))
+}
+
+/// `epoll_pwait2(2)`: with the timeout as a `struct timespec`, null for none.
+///
+/// # Errors
+/// `EFAULT` or `EINVAL` for the timeout; as [`sys_epoll_pwait`].
+pub fn sys_epoll_pwait2(
+    ctx: &Context,
+    [epfd, events, max, timeout, mask, mask_size]: [usize; 6],
+) -> Result<isize> {
+    let timeout = match timeout {
+        0 => Timeout::Never,
+        address => sigmask::timeout_from_nanos(ctx.read_val::<Timespec>(address)?.to_nanos()?),
+    };
+    let mask = SigMask::read(ctx, mask, mask_size)?;
+    let wait = Wait { epfd: epfd as Fd, events, max: max as i32, timeout };
+    sigmask::with_mask(ctx, mask, || wait.run(ctx))
+}
+
+/// What all the waiting calls come down to.
+struct Wait {
+    epfd: Fd,
+    events: Vaddr,
+    max: i32,
+    timeout: Timeout<Deadline>,
+}
+
+impl Wait {
+    /// Waits, and answers how many events were stored; 0 when time is up.
+    ///
+    /// # Errors
+    /// `EBADF`; `EINVAL` for a bad count or if it is no epoll; `EFAULT`; `EINTR`, whatever `SA_RESTART` says.
+    #[inline]
+    fn run(self, ctx: &Context) -> Result<isize> {
+        let description = ctx.file(self.epfd)?;
+        if self.max <= 0 || self.max > MAX_EVENTS {
+            return Err(EINVAL);
+        }
+        let max = self.max as usize;
+        let mut buffer = UserBuffer(ctx.writer(self.events, max * size_of::<RawEvent>())?);
+        let epoll = epoll_of(&description)?;
+        match epoll.wait(&mut ctx.waiter.borrow_mut(), max, self.timeout, &mut buffer) {
+            Ok(count) => Ok(count as isize),
+            Err(EpollWaitError::Wait(WaitError::TimedOut)) => Ok(0),
+            Err(EpollWaitError::Wait(WaitError::Interrupted)) => Err(EINTR),
+            Err(EpollWaitError::Fault) => Err(EFAULT),
+        }
+    }
+}
+
+/// The caller's array of events.
+struct UserBuffer<'a>(VmWriter<'a, Fallible>);
+
+impl Sink for UserBuffer<'_> {
+    fn put(&mut self, events: &[EpollEvent]) -> usize {
+        let mut total = 0;
+        for batch in events.chunks(BATCH) {
+            let mut raw = [RawEvent::default(); BATCH];
+            for (raw, event) in raw.iter_mut().zip(batch) {
+                *raw = encode_event(*event);
+            }
+            let bytes = &raw.as_bytes()[..size_of_val(batch_of(&raw, batch.len()))];
+            match self.0.write_fallible(&mut VmReader::from(bytes).to_fallible()) {
+                Ok(_) => total += batch.len(),
+                Err((_, copied)) => return total + copied / size_of::<RawEvent>(),
+            }
+        }
+        total
+    }
+}
+
+fn batch_of(raw: &[RawEvent; BATCH], len: usize) -> &[RawEvent] {
+    &raw[..len.min(BATCH)]
+}
+
+fn encode_event(event: EpollEvent) -> RawEvent {
+    [event.events, event.data as u32, (event.data >> 32) as u32]
+}
+
+fn decode_event([events, low, high]: RawEvent) -> EpollEvent {
+    EpollEvent { events, data: u64::from(low) | u64::from(high) << 32 }
+}
+
+/// The description behind `fd`, unless it only names a file.
+fn open_file(ctx: &Context, fd: Fd) -> Result<Arc<Description>> {
+    let description = ctx.file(fd)?;
+    if description.is_path() { Err(EBADF) } else { Ok(description) }
+}
+
+fn epoll_of(description: &Description) -> Result<&Epoll<Description>> {
+    description.downcast::<EpollFile>().map(EpollFile::epoll).ok_or(EINVAL)
+}
+
+impl From<AddError> for Errno {
+    fn from(error: AddError) -> Self {
+        match error {
+            AddError::SameFile | AddError::BadExclusive | AddError::ExclusiveEpoll | AddError::TooManyPaths => EINVAL,
+            AddError::WouldLoop | AddError::TooDeep => ELOOP,
+            AddError::AlreadyThere => EEXIST,
+            AddError::NoQuota => ENOSPC,
+        }
+    }
+}
+
+impl From<ModifyError> for Errno {
+    fn from(error: ModifyError) -> Self {
+        match error {
+            ModifyError::NoEntry => ENOENT,
+            ModifyError::Exclusive => EINVAL,
+        }
+    }
+}
