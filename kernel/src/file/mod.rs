@@ -241,6 +241,7 @@ impl Description {
             return self.file.read(ctx, dst, 0, status);
         }
         let mut position = self.position.lock();
+        check_range(*position, dst.avail())?;
         let count = self.file.read(ctx, dst, *position, status)?;
         *position += count as u64;
         Ok(count)
@@ -266,10 +267,20 @@ impl Description {
             return self.file.write(ctx, src, 0, status).map(|written| written.count);
         }
         let mut position = self.position.lock();
+        check_range(*position, src.remain())?;
         let written = self.file.write(ctx, src, *position, status)?;
         *position = written.end;
         Ok(written.count)
     }
+}
+
+/// Checks that a read or write of `len` bytes at `offset` stays within the offsets that there are.
+///
+/// # Errors
+/// `EINVAL` if not.
+pub fn check_range(offset: u64, len: usize) -> Result<()> {
+    let end = offset.checked_add(len as u64);
+    if end.is_some_and(|end| end <= i64::MAX as u64) { Ok(()) } else { Err(EINVAL) }
 }
 
 /// What `mmap(2)` of a file maps.

@@ -241,6 +241,8 @@ pub struct RenameEnd<'a> {
     pub dir: &'a Arc<Dentry>,
     /// The name in it.
     pub name: &'a [u8],
+    /// Whether the name must be a directory's, for a slash followed it.
+    pub wants_dir: bool,
 }
 
 /// Moves `from` to `to`, both of one file system. `check` sees the victims before anything happens.
@@ -296,13 +298,14 @@ fn rename_locked(
         Err(ENOENT) if mode == RenameMode::Replace => None,
         Err(error) => return Err(error),
     };
-    check_ends(from, to, mode, &moved, target.as_ref())?;
+    check_places(from, to, mode, &moved, target.as_ref())?;
     if let Some(target) = &target
         && same_inode(&moved, target)
     {
         return Ok(()); // Two names of one file: rename(2) leaves both.
     }
     check(&moved, target.as_ref())?;
+    check_kinds(mode, &moved, target.as_ref())?;
     if moved.is_mount_point() || target.as_ref().is_some_and(|target| target.is_mount_point()) {
         return Err(EBUSY);
     }
@@ -322,26 +325,37 @@ fn rename_locked(
     Ok(())
 }
 
-/// Whether the two ends may be what they are.
-fn check_ends(
+/// Whether the two ends may be where they are.
+fn check_places(
     from: &RenameEnd<'_>,
     to: &RenameEnd<'_>,
     mode: RenameMode,
     moved: &Arc<Dentry>,
     target: Option<&Arc<Dentry>>,
 ) -> Result<()> {
+    let wants_dir = from.wants_dir || (to.wants_dir && mode == RenameMode::Replace);
+    if wants_dir && !moved.inode.is_dir() {
+        return Err(ENOTDIR);
+    }
     if moved.is_ancestor_of(to.dir) {
         return Err(EINVAL);
     }
-    let Some(target) = target else {
+    match target {
+        Some(target) if target.is_ancestor_of(from.dir) => {
+            Err(if mode == RenameMode::Exchange { EINVAL } else { ENOTEMPTY })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A directory replaces only directories, and nothing else does.
+fn check_kinds(mode: RenameMode, moved: &Arc<Dentry>, target: Option<&Arc<Dentry>>) -> Result<()> {
+    let Some(target) = target.filter(|_| mode == RenameMode::Replace) else {
         return Ok(());
     };
-    if target.is_ancestor_of(from.dir) {
-        return Err(if mode == RenameMode::Exchange { EINVAL } else { ENOTEMPTY });
-    }
-    match (mode, moved.inode.is_dir(), target.inode.is_dir()) {
-        (RenameMode::Replace, true, false) => Err(ENOTDIR),
-        (RenameMode::Replace, false, true) => Err(EISDIR),
+    match (moved.inode.is_dir(), target.inode.is_dir()) {
+        (true, false) => Err(ENOTDIR),
+        (false, true) => Err(EISDIR),
         _ => Ok(()),
     }
 }

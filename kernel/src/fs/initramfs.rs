@@ -169,7 +169,6 @@ impl Unpacker {
         let dentry = if matches!(new.kind, NewKind::Regular) && !entry.data.is_empty() {
             let source = Box::new(ImageBytes(entry.data));
             let inode = self.file_system.new_sourced_file(&new, entry.data.len() as u64, source);
-            inode_with_no_name(&inode);
             dir.link(name, &(inode as Arc<dyn super::Inode>))?
         } else {
             dir.create(name, &new)?
@@ -199,12 +198,6 @@ impl Unpacker {
         }
         Ok((dir, None))
     }
-}
-
-/// A file made apart from its directory has no name before [`Dentry::link`] counts one.
-fn inode_with_no_name(inode: &Arc<super::tmpfs::TmpInode>) {
-    use super::Inode;
-    inode.base().update(|attributes| attributes.links = 0);
 }
 
 /// A later entry replaces an earlier one, as on Linux.

@@ -206,19 +206,19 @@ pub trait Inode: Any + Send + Sync {
         Err(EPERM)
     }
 
-    /// Makes a regular file without a name, for `O_TMPFILE`.
+    /// Makes a regular file without a name, for `O_TMPFILE`; whether it may get one later is `is_linkable`.
     ///
     /// # Errors
     /// `EOPNOTSUPP` if the file system cannot.
-    fn create_unnamed(&self, new: &NewInode) -> Result<Arc<dyn Inode>> {
-        let _ = new;
+    fn create_unnamed(&self, new: &NewInode, is_linkable: bool) -> Result<Arc<dyn Inode>> {
+        let _ = (new, is_linkable);
         Err(EOPNOTSUPP)
     }
 
     /// Gives `target`, of the same file system, the name `name`.
     ///
     /// # Errors
-    /// `EEXIST`, `EMLINK`; `EPERM` if the file system has no hard links.
+    /// `EEXIST`, `EMLINK`; `ENOENT` if the target's last name was removed; `EPERM` if the file system has no hard links.
     fn link(&self, name: &[u8], target: &Arc<dyn Inode>) -> Result<()> {
         let _ = (name, target);
         Err(EPERM)

@@ -26,6 +26,10 @@ pub fn make(ctx: &Context, start: Start, path: &[u8], kind: NewKind, mode: u16) 
     let is_dir = matches!(kind, NewKind::Directory);
     let name = check_absent(&mut walk, &parent, is_dir)?;
     check_change(&parent.dir, walk.credentials())?;
+    let is_device = matches!(kind, NewKind::CharDevice(_) | NewKind::BlockDevice(_));
+    if is_device && !walk.credentials().has(Capabilities::MKNOD) {
+        return Err(EPERM);
+    }
     let is_link = matches!(kind, NewKind::Symlink(_));
     let permissions = if is_link { 0o777 } else { mode & !ctx.fs().umask() };
     let new = new_inode(&parent.dir, kind, permissions, walk.credentials());
@@ -89,15 +93,11 @@ pub fn remove(ctx: &Context, start: Start, path: &[u8], is_dir: bool) -> Result<
     })
 }
 
-/// One path of a rename, and what it ends in.
-fn rename_end(walk: &mut Walk<'_>, start: Start, path: &[u8], no_replace: bool) -> Result<(Parent, Vec<u8>)> {
-    let parent = walk.resolve_parent(start, path)?;
+/// The name at one end of a rename; `error` for what is none.
+fn rename_name(parent: &Parent, error: Errno) -> Result<&[u8]> {
     match &parent.last {
-        Last::Name(name) => {
-            let name = name.clone();
-            Ok((parent, name))
-        }
-        _ => Err(if no_replace { EEXIST } else { EBUSY }),
+        Last::Name(name) => Ok(name),
+        _ => Err(error),
     }
 }
 
@@ -113,20 +113,18 @@ pub fn rename(
     no_replace: bool,
 ) -> Result<()> {
     let mut walk = Walk::new(ctx, WalkFlags::empty());
-    let (from, from_name) = rename_end(&mut walk, from_start, from, false)?;
+    let from = walk.resolve_parent(from_start, from)?;
     let mut walk = Walk::new(ctx, WalkFlags::empty());
-    let (to, to_name) = rename_end(&mut walk, to_start, to, no_replace)?;
+    let to = walk.resolve_parent(to_start, to)?;
     if !Arc::ptr_eq(from.dir.mount(), to.dir.mount()) {
         return Err(EXDEV);
     }
+    let from_name = rename_name(&from, EBUSY)?;
+    let to_name = rename_name(&to, if no_replace { EEXIST } else { EBUSY })?;
     from.dir.mount().check_writable()?;
     let credentials = walk.credentials();
     let check = |moved: &Arc<Dentry>, target: Option<&Arc<Dentry>>| {
         let is_dir = moved.inode().is_dir();
-        let target_wants_dir = to.wants_dir && mode == RenameMode::Replace;
-        if !is_dir && (from.wants_dir || target_wants_dir) {
-            return Err(ENOTDIR);
-        }
         check_inode(credentials, from.dir.inode(), CHANGE)?;
         check_sticky(&from.dir, moved, credentials)?;
         check_inode(credentials, to.dir.inode(), CHANGE)?;
@@ -139,8 +137,8 @@ pub fn rename(
         }
         Ok(())
     };
-    let from_end = RenameEnd { dir: from.dir.dentry(), name: &from_name };
-    let to_end = RenameEnd { dir: to.dir.dentry(), name: &to_name };
+    let from_end = RenameEnd { dir: from.dir.dentry(), name: from_name, wants_dir: from.wants_dir };
+    let to_end = RenameEnd { dir: to.dir.dentry(), name: to_name, wants_dir: to.wants_dir };
     dentry::rename(&from_end, &to_end, mode, no_replace, check)
 }
 

@@ -186,7 +186,7 @@ fn open_unnamed(ctx: &Context, dir: &Path, how: &HowToOpen, credentials: &Creden
     dir.mount().check_writable()?;
     check_inode(credentials, dir.inode(), Permission::WRITE | Permission::EXEC)?;
     let new = new_inode(dir, NewKind::Regular, how.mode & !ctx.fs().umask(), credentials);
-    let inode = dir.inode().create_unnamed(&new)?;
+    let inode = dir.inode().create_unnamed(&new, !how.flags.contains(OpenFlags::EXCL))?;
     let name = alloc::format!("#{}", inode.number());
     let path = dir.with_dentry(dir.dentry().new_deleted(inode.clone(), name.as_bytes()));
     inode.open(OpenRequest { path, access: how.access, status: how.status, flags: how.flags }, ctx)

@@ -30,7 +30,7 @@ pub struct Seals {
 
 impl Seals {
     /// The seals of a new file.
-    pub fn new(flags: SealFlags) -> Self {
+    pub const fn new(flags: SealFlags) -> Self {
         Self { flags: SpinLock::new(flags) }
     }
 

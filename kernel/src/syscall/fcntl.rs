@@ -45,6 +45,7 @@ pub fn sys_fcntl(ctx: &Context, fd: Fd, command: u32, argument: usize) -> Result
         }
         command::GETFD => files.close_on_exec(fd).map(isize::from),
         command::SETFD => files.set_close_on_exec(fd, argument & 1 != 0).map(|()| 0),
+        command::GETFL if file.is_path() => Ok(file.status().bits() as isize),
         command::GETFL => Ok((file.status().bits() | file.access().to_open_flags()) as isize),
         _ if file.is_path() => Err(EBADF),
         command::SETFL => set_status(ctx, &file, argument as u32),

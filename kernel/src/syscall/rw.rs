@@ -4,7 +4,7 @@
 
 use crate::{
     context::MAX_RW_COUNT,
-    file::{AccessMode, Description, IoDst, IoSrc, StatusFlags, table::Fd},
+    file::{AccessMode, Description, IoDst, IoSrc, StatusFlags, check_range, table::Fd},
     prelude::*,
 };
 
@@ -22,9 +22,9 @@ pub fn sys_write(ctx: &Context, fd: Fd, buffer: Vaddr, len: usize) -> Result<isi
     file.write(ctx, &mut ctx.io_src(buffer, len)?).map(|count| count as isize)
 }
 
-/// A length is a `ssize_t` on its way back.
+/// A length is a `ssize_t` on its way back. A buffer that is longer does not lie in user space either.
 fn check_len(len: usize) -> Result<()> {
-    if isize::try_from(len).is_ok() { Ok(()) } else { Err(EINVAL) }
+    if isize::try_from(len).is_ok() { Ok(()) } else { Err(EFAULT) }
 }
 
 /// `pread64(2)`
@@ -54,6 +54,7 @@ fn read_at(
     if !file.file().is_seekable() {
         return Err(ESPIPE);
     }
+    check_range(offset, dst.avail())?;
     file.file().read(ctx, dst, offset, status).map(|count| count as isize)
 }
 
@@ -68,6 +69,7 @@ fn write_at(
     if !file.file().is_seekable() {
         return Err(ESPIPE);
     }
+    check_range(offset, src.remain())?;
     file.file().write(ctx, src, offset, status).map(|written| written.count as isize)
 }
 
@@ -99,7 +101,7 @@ fn read_iovecs(ctx: &Context, address: Vaddr, count: usize) -> Result<Vec<IoVec>
     let mut room = MAX_RW_COUNT;
     for vector in &mut vectors {
         *vector = reader.read_val()?;
-        check_len(vector.len)?;
+        isize::try_from(vector.len).map_err(|_| EINVAL)?;
         vector.len = vector.len.min(room);
         room -= vector.len;
     }
@@ -228,7 +230,7 @@ pub fn sys_lseek(ctx: &Context, fd: Fd, offset: i64, whence: u32) -> Result<isiz
         }
         _ => return Err(EINVAL),
     };
-    let target = i64::try_from(base).map_err(|_| EOVERFLOW)?.checked_add(offset).ok_or(EOVERFLOW)?;
+    let target = i64::try_from(base).map_err(|_| EOVERFLOW)?.checked_add(offset).ok_or(EINVAL)?;
     *position = u64::try_from(target).map_err(|_| EINVAL)?;
     Ok(target as isize)
 }

@@ -14,7 +14,7 @@ mod directory;
 mod file;
 mod limits;
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use spin::Once;
 
@@ -97,17 +97,21 @@ impl TmpFs {
             _ => base,
         };
         self.usage.add_inode();
-        Arc::new(TmpInode { base, file_system: self.clone(), content })
+        Arc::new(TmpInode { base, file_system: self.clone(), content, is_linkable: AtomicBool::new(false) })
     }
 
-    /// A regular file whose first content comes from `source`, not in any directory.
+    /// A regular file whose first content comes from `source`, to be linked into a directory.
     pub fn new_sourced_file(
         self: &Arc<Self>,
         new: &NewInode,
         size: u64,
         source: Box<dyn PageSource>,
     ) -> Arc<TmpInode> {
-        self.new_inode(new, Content::Regular(RegularContent::new(PageCache::with_source(size, source), None)))
+        let content = RegularContent::new(PageCache::with_source(size, source), None);
+        let inode = self.new_inode(new, Content::Regular(content));
+        inode.base.update(|attributes| attributes.links = 0);
+        inode.is_linkable.store(true, Relaxed);
+        inode
     }
 }
 
@@ -139,6 +143,8 @@ pub struct TmpInode {
     base: InodeBase,
     file_system: Arc<TmpFs>,
     content: Content,
+    /// Without a name, but made to get one (`O_TMPFILE`). Relaxed: set before anybody else knows the inode.
+    is_linkable: AtomicBool,
 }
 
 enum Content {
@@ -258,16 +264,20 @@ impl Inode for TmpInode {
         Ok(inode)
     }
 
-    fn create_unnamed(&self, new: &NewInode) -> Result<Arc<dyn Inode>> {
+    fn create_unnamed(&self, new: &NewInode, is_linkable: bool) -> Result<Arc<dyn Inode>> {
         self.file_system.usage.check_inodes()?;
         let inode = self.file_system.new_inode(new, Content::of_kind(&new.kind));
         inode.base.update(|attributes| attributes.links = 0);
+        inode.is_linkable.store(is_linkable, Relaxed);
         Ok(inode)
     }
 
     fn link(&self, name: &[u8], target: &Arc<dyn Inode>) -> Result<()> {
         let inode = target.clone() as Arc<dyn core::any::Any + Send + Sync>;
         let inode = inode.downcast::<Self>().map_err(|_| EXDEV)?;
+        if inode.base.attributes().links == 0 && !inode.is_linkable.swap(false, Relaxed) {
+            return Err(ENOENT);
+        }
         self.enter(name, inode.clone())?;
         inode.base.update(|attributes| attributes.links += 1);
         inode.base.touch(false);
@@ -377,7 +387,10 @@ impl Inode for TmpInode {
     }
 
     fn seals(&self) -> Option<&Seals> {
-        self.regular().ok()?.seals()
+        /// What a file that cannot be sealed has on tmpfs; elsewhere it has none.
+        static UNSEALABLE: Seals = Seals::new(SealFlags::SEAL);
+        let own = self.regular().ok()?.seals();
+        own.or((self.file_system.flavour == Flavour::Tmpfs).then_some(&UNSEALABLE))
     }
 
     fn attachment(&self) -> Option<&Attachment> {
