@@ -8,7 +8,7 @@ use crate::{
     cmdline, device,
     fs::{self, HowToOpen, Start},
     prelude::*,
-    process, system,
+    process, system, trace,
 };
 
 /// Where Linux looks for the first program in an initramfs, then on a root file system.
@@ -19,6 +19,7 @@ const DEFAULT_INITS: [&str; 5] = ["/init", "/sbin/init", "/etc/init", "/bin/init
 /// # Panics
 /// If there is no root to mount or no program to run: the boot loader gave the kernel nothing to do.
 pub fn run() {
+    trace::init();
     device::init();
     system::start_load_average();
     if let Err(error) = fs::init(ostd::boot::boot_info().initramfs) {

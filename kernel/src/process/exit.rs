@@ -105,6 +105,9 @@ fn clear_child_tid(ctx: &Context) {
 /// The last thread is gone.
 fn exit_process(process: &Arc<Process>, status: ExitStatus) {
     let status = *process.life.lock().ending.get_or_insert(status);
+    if crate::trace::is_on() {
+        crate::trace::exited(process, status);
+    }
     let vm = process.vm.lock().take();
     drop(vm);
     process.program.lock().executable = None;

@@ -37,12 +37,17 @@ use ostd::arch::cpu::context::UserContext;
 use syscalls::Sysno;
 
 use self::{attributes::XattrTarget, dir::DirentFormat, stat::AT_SYMLINK_NOFOLLOW};
-use crate::{fs::walk::AT_FDCWD, prelude::*, process::Work};
+use crate::{fs::walk::AT_FDCWD, prelude::*, process::Work, trace};
 
 /// Runs the system call that `regs` ask for and stores its answer in them.
 pub fn handle(ctx: &Context, regs: &mut UserContext) {
     let number = regs.rax();
-    match dispatch(ctx, number, regs) {
+    let traced = if trace::is_on() { trace::enter(ctx, number, words(regs)) } else { None };
+    let result = dispatch(ctx, number, regs);
+    if let Some(traced) = traced {
+        trace::leave(ctx, traced, &result);
+    }
+    match result {
         Ok(value) => regs.set_rax(value as usize),
         Err(error) => {
             if error.is_restart() {
@@ -54,9 +59,14 @@ pub fn handle(ctx: &Context, regs: &mut UserContext) {
     }
 }
 
+/// The six argument registers.
+fn words(regs: &UserContext) -> [usize; 6] {
+    [regs.rdi(), regs.rsi(), regs.rdx(), regs.r10(), regs.r8(), regs.r9()]
+}
+
 /// One line per system call, in the order of their numbers.
 fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isize> {
-    let a = [regs.rdi(), regs.rsi(), regs.rdx(), regs.r10(), regs.r8(), regs.r9()];
+    let a = words(regs);
     let Some(call) = Sysno::new(number) else {
         return Err(ENOSYS);
     };

@@ -40,6 +40,7 @@ impl ThreadParker {
         if is_interruptible && self.thread.is_requested(Work::INTERRUPTS) {
             return Parked::Interrupted;
         }
+        crate::trace::block(&self.thread);
         match deadline {
             Some(deadline) => self.sleep_until(deadline),
             None => self.waiter.wait(),

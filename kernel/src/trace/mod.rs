@@ -3,7 +3,7 @@
 //! The trace of system calls that `pollux.trace=1` prints on the first serial port, in the manner of `strace -f`.
 //!
 //! # Protocol
-//! - Around a call: [`enter`], then [`leave`] with the token that it gave. Without tracing that is one load.
+//! - Around a call: if [`is_on`] then [`enter`], and [`leave`] with the token that it gave. Without tracing that is one load.
 //! - A thread that is about to sleep in a call: [`block`]. What is known of the call is printed at once; if another thread
 //!   prints before it is over, it ends in `<unfinished ...>` and is taken up by `<... resumed>`.
 //! - [`signal`] at the delivery of a signal, [`exited`] at the end of a process.
@@ -79,14 +79,9 @@ pub struct Traced {
     shown: usize,
 }
 
-/// A call begins. `None` if it is not traced.
-#[inline]
-pub fn enter(ctx: &Context, number: usize, words: [usize; 6]) -> Option<Traced> {
-    if is_on() { enter_traced(ctx, number, words) } else { None }
-}
-
+/// A call begins, while [`is_on`]. `None` if it is not traced.
 #[cold]
-fn enter_traced(ctx: &Context, number: usize, words: [usize; 6]) -> Option<Traced> {
+pub fn enter(ctx: &Context, number: usize, words: [usize; 6]) -> Option<Traced> {
     if ctx.process.pid == 1 {
         return None;
     }
