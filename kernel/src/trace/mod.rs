@@ -88,7 +88,7 @@ pub fn enter(ctx: &Context, number: usize, words: [usize; 6]) -> Option<Traced> 
     let call = Sysno::new(number)?;
     let mut head = String::new();
     let _ = write!(head, "[pid {:>5}] {}(", ctx.thread.tid(), call.name());
-    let arguments = table::arguments(call);
+    let arguments = table::arguments(call, &words);
     let shown = arguments.iter().position(|arg| arg.is_output()).unwrap_or(arguments.len());
     let decoder = Call { ctx, words, answer: None };
     for (index, arg) in arguments[..shown].iter().enumerate() {
@@ -110,7 +110,7 @@ pub fn enter(ctx: &Context, number: usize, words: [usize; 6]) -> Option<Traced> 
 /// The call is over.
 #[cold]
 pub fn leave(ctx: &Context, traced: Traced, result: &Result<isize>) {
-    let arguments = table::arguments(traced.call);
+    let arguments = table::arguments(traced.call, &traced.words);
     let decoder = Call { ctx, words: traced.words, answer: Some(result.unwrap_or(-1)) };
     let mut tail = String::new();
     for (index, arg) in arguments.iter().enumerate().skip(traced.shown) {

@@ -121,8 +121,29 @@ pub fn never_returns(call: Sysno) -> bool {
     matches!(call, Sysno::exit | Sysno::exit_group | Sysno::rt_sigreturn)
 }
 
-/// The arguments of `call`; unknown calls show six words.
-pub fn arguments(call: Sysno) -> &'static [Arg] {
+/// The arguments of `call` with these words: those that the call does not look at are left out.
+pub fn arguments(call: Sysno, words: &[usize; 6]) -> &'static [Arg] {
+    const MAKES_FILE: usize = 0o100 | 0o20_000_000;
+    let all = all_arguments(call);
+    let count = match call {
+        Sysno::open if words[1] & MAKES_FILE == 0 => 2,
+        Sysno::openat if words[2] & MAKES_FILE == 0 => 3,
+        // F_GETFD, F_GETFL, F_GETOWN, F_GETSIG, F_GETLEASE, F_GETPIPE_SZ, F_GET_SEALS
+        Sysno::fcntl if matches!(words[1], 1 | 3 | 9 | 11 | 1025 | 1032 | 1034) => 2,
+        Sysno::futex => match words[1] & 0x7f {
+            1 => 3,     // FUTEX_WAKE
+            0 => 4,     // FUTEX_WAIT
+            _ => 6,
+        },
+        Sysno::mremap if words[3] & 2 == 0 => 4,
+        Sysno::clone if words[0] & 0x0138_0000 == 0 => 2,
+        _ => all.len(),
+    };
+    &all[..count.min(all.len())]
+}
+
+/// All arguments of `call`; unknown calls show six words.
+fn all_arguments(call: Sysno) -> &'static [Arg] {
     use Arg::*;
     match call {
         Sysno::read => &[Fd, OutBytes, Unsigned],
@@ -214,7 +235,7 @@ pub fn arguments(call: Sysno) -> &'static [Arg] {
         Sysno::arch_prctl => &[Choice(flags::ARCH_PRCTL), Pointer],
         Sysno::mount => &[Text, Text, Text, Hex, Pointer],
         Sysno::umount2 => &[Text, Hex],
-        Sysno::futex => &[Pointer, Choice(flags::FUTEX), Int, Pointer, Pointer, Hex],
+        Sysno::futex => &[Pointer, Choice(flags::FUTEX), Int, Timespec, Pointer, Hex],
         Sysno::sched_setaffinity | Sysno::sched_getaffinity => &[Int, Unsigned, OutPointer],
         Sysno::epoll_create => &[Int],
         Sysno::epoll_create1 => &[Flags(flags::EPOLL_CREATE)],
