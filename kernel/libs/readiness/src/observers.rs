@@ -19,7 +19,7 @@
 //!   exclusive ones at a time.
 //! - **O3** Observers are kept in four lists by what they want (reading, writing, both, neither), so that
 //!   those that care only for the other direction are not walked at all.
-//! - **O4** *Shared* observers all hear of an event, in each list the newest first, as Linux's wait queues have it. Then
+//! - **O4** *Shared* observers all hear of an event, the newest first, as Linux's wait queues have it. Then
 //!   *exclusive* ones hear in turn, oldest first, until one says [`Claim::Taken`]. Whoever was asked goes to the end of the queue.
 //! - **O5** One notification calls each observer at most once, however the lists change meanwhile: shared ones in falling order of a
 //!   sequence number that is never used twice, exclusive ones while their number is below the one at which it began.
@@ -406,12 +406,10 @@ struct Walk {
     audience: Audience,
     /// Registrations made or moved since the walk began have this sequence or more, and are not visited. Zero: not begun.
     limit: u64,
-    /// The classes whose shared observers are still to be visited, as bits. The lowest one is being visited.
-    classes: u32,
-    /// In that class, everybody from this sequence up was visited.
+    /// Shared observers from this sequence up were visited.
     reached: u64,
-    /// The next slot there, recognised by its sequence after the lock was dropped; [`NIL`] to begin at the head.
-    cursor: (u32, u64),
+    /// The next shared slot of each class, and its sequence, by which it is recognised after the lock was dropped.
+    cursors: [(u32, u64); CLASSES],
 }
 
 /// What follows after the picked batch of shared observers has been called.
@@ -426,21 +424,7 @@ enum Turn {
 
 impl Walk {
     fn new(events: IoEvents, audience: Audience) -> Self {
-        Self { events, audience, limit: 0, classes: 0, reached: 0, cursor: (NIL, 0) }
-    }
-
-    fn begin(&mut self, limit: u64) {
-        self.limit = limit;
-        self.reached = limit;
-        if let Audience::All = self.audience {
-            self.classes = classes_concerned(self.events.bits());
-        }
-    }
-
-    fn next_class(&mut self) {
-        self.classes &= self.classes - 1;
-        self.reached = self.limit;
-        self.cursor = (NIL, 0);
+        Self { events, audience, limit: 0, reached: 0, cursors: [(NIL, 0); CLASSES] }
     }
 }
 
@@ -448,14 +432,26 @@ impl Lists {
     /// Takes the next targets of `walk`: shared ones into `batch`, and after the last of them one exclusive one.
     fn pick(&mut self, walk: &mut Walk, batch: &mut ArrayVec<Arc<dyn Observer>, BATCH>) -> Turn {
         if walk.limit == 0 {
-            walk.begin(self.next_sequence);
+            self.begin(walk);
+        } else {
+            self.find_cursors_again(walk);
         }
         let mut visits = VISITS;
-        while walk.classes != 0 {
-            if !self.pick_shared(walk, batch, &mut visits) {
+        while let Some(class) = newest(&walk.cursors) {
+            if visits == 0 || batch.is_full() {
                 return Turn::Later;
             }
-            walk.next_class();
+            visits -= 1;
+            let (index, sequence) = walk.cursors[class];
+            let node = self.slots.node(index);
+            walk.cursors[class] = self.cursor(List::after(node));
+            // Else it was visited before the lock was dropped, or has registered since.
+            if sequence < walk.reached {
+                walk.reached = sequence;
+                if let (true, Some(target)) = (node.value.mask & walk.events.bits() != 0, &node.value.target) {
+                    batch.push(target.clone());
+                }
+            }
         }
         match self.next_in_turn(walk) {
             Some(target) => Turn::Of(target),
@@ -463,29 +459,29 @@ impl Lists {
         }
     }
 
-    /// Visits the shared observers of one class. Returns `false` if it has to go on after this batch.
-    fn pick_shared(&self, walk: &mut Walk, batch: &mut ArrayVec<Arc<dyn Observer>, BATCH>, visits: &mut u32) -> bool {
-        let (cursor, sequence) = walk.cursor;
-        let is_valid = cursor != NIL && self.slots.get(cursor).sequence == sequence;
-        let list = &self.shared[walk.classes.trailing_zeros() as usize];
-        let mut index = if is_valid { cursor } else { list.head() };
-        while index != NIL {
-            let slot = self.slots.get(index);
-            if *visits == 0 || batch.is_full() {
-                walk.cursor = (index, slot.sequence);
-                return false;
-            }
-            *visits -= 1;
-            // Else it was visited before the lock was dropped, or has registered since.
-            if slot.sequence < walk.reached {
-                walk.reached = slot.sequence;
-                if let (true, Some(target)) = (slot.mask & walk.events.bits() != 0, &slot.target) {
-                    batch.push(target.clone());
-                }
-            }
-            index = List::after(self.slots.node(index));
+    fn begin(&self, walk: &mut Walk) {
+        (walk.limit, walk.reached) = (self.next_sequence, self.next_sequence);
+        if let Audience::NextInTurn = walk.audience {
+            return;
         }
-        true
+        let concerned = classes_concerned(walk.events.bits());
+        for class in (0..CLASSES).filter(|class| concerned & 1 << class != 0) {
+            walk.cursors[class] = self.cursor(self.shared[class].head());
+        }
+    }
+
+    /// Cursors whose slot was vacated or moved meanwhile start again from the head of their list.
+    fn find_cursors_again(&self, walk: &mut Walk) {
+        for class in 0..CLASSES {
+            let (index, sequence) = walk.cursors[class];
+            if index != NIL && self.slots.get(index).sequence != sequence {
+                walk.cursors[class] = self.cursor(self.shared[class].head());
+            }
+        }
+    }
+
+    fn cursor(&self, index: u32) -> (u32, u64) {
+        if index == NIL { (NIL, 0) } else { (index, self.slots.get(index).sequence) }
     }
 
     /// The exclusive observer whose turn it is. It goes to the end of its queue.
@@ -511,4 +507,10 @@ impl Lists {
         self.link_newest(index);
         self.slots.get(index).target.clone()
     }
+}
+
+/// The class whose cursor has the highest sequence; `None` if all are at their end.
+fn newest(cursors: &[(u32, u64); CLASSES]) -> Option<usize> {
+    let live = (0..CLASSES).filter(|class| cursors[*class].0 != NIL);
+    live.max_by_key(|class| cursors[*class].1)
 }

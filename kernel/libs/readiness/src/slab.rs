@@ -208,20 +208,18 @@ impl List {
         self.tail = index;
     }
 
-    /// Takes the first node out. Touches no other.
-    pub(crate) fn pop_front<'a, T: Default, const INLINE: usize, const CHUNK: usize>(
+    /// Cuts off the part up to `last`, which must be in this list.
+    pub(crate) fn split_after<T: Default, const INLINE: usize, const CHUNK: usize>(
         &mut self,
-        slab: &'a mut Slab<T, INLINE, CHUNK>,
-    ) -> Option<&'a mut T> {
-        if self.head == NIL {
-            return None;
-        }
-        let node = slab.node_mut(self.head);
-        self.head = node.next;
+        slab: &mut Slab<T, INLINE, CHUNK>,
+        last: u32,
+    ) -> List {
+        let front = List { head: self.head, tail: last };
+        self.head = core::mem::replace(&mut slab.node_mut(last).next, NIL);
         if self.head == NIL {
             self.tail = NIL;
         }
-        Some(&mut node.value)
+        front
     }
 
     /// Takes `index`, which must be in this list, out of it.

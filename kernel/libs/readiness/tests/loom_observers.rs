@@ -145,7 +145,7 @@ fn o4_one_event_is_taken_by_one_observer() {
 }
 
 #[test]
-fn o5_one_dispatch_asks_each_exclusive_observer_at_most_once() {
+fn o5_one_notification_asks_each_exclusive_observer_at_most_once() {
     model(None, || {
         let pollee = Arc::new(Pollee::new());
         let observers = [Counts::new(Claim::NotTaken), Counts::new(Claim::NotTaken)];

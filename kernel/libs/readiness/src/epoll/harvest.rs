@@ -62,18 +62,15 @@ impl<T: Target + ?Sized> Core<T> {
 
     /// Reports the only entry of the list. Nearly always there is just one.
     fn report_only(&self, mut taken: Taken<T>, sink: &mut impl Sink) -> Result<usize, Fault> {
-        let file = taken.entry.file.upgrade();
-        let ready = file.map_or(IoEvents::empty(), |file| file.poll() & mask_of(taken.event.events));
+        let ready = match &taken.file {
+            Some(file) => file.poll() & mask_of(taken.event.events),
+            None => IoEvents::empty(),
+        };
         if !ready.is_empty() {
             let copied = sink.put(&[EpollEvent { events: ready.bits(), data: taken.event.data }]);
             taken.report = if copied == 1 { Report::Copied } else { Report::Faulted };
         }
-        self.with_ready(|ready| {
-            ready.put(&taken);
-            if taken.report == Report::Faulted {
-                ready.end_scan();
-            }
-        });
+        self.with_ready(|ready| ready.put_only(&taken));
         match taken.report {
             Report::NotReady => Ok(0),
             Report::Copied => Ok(1),
@@ -96,7 +93,7 @@ impl<T: Target + ?Sized> Core<T> {
             outcome = report(batch, sink, &mut copied);
             let room = if outcome.is_ok() { max - copied } else { 0 };
             self.with_ready(|ready| put_and_take(ready, batch, next, room));
-            // These may be the last references to their entries.
+            // These may be the last references to their files.
             batch.clear();
             core::mem::swap(&mut batch, &mut next);
         }
@@ -128,23 +125,18 @@ impl<T: Target + ?Sized> Core<T> {
 
     /// Whether the file of `taken` is ready. If so the entry goes back to where it was: looking is not taking.
     fn ask_and_put_back(&self, mut taken: Taken<T>) -> bool {
-        let file = taken.entry.file.upgrade();
-        let is_ready = file.is_some_and(|file| file.poll().intersects(mask_of(taken.event.events)));
+        let is_ready = taken.file.as_ref().is_some_and(|file| file.poll().intersects(mask_of(taken.event.events)));
         if is_ready {
             taken.report = Report::Faulted;
         }
-        self.with_ready(|ready| ready.put(&taken));
+        self.with_ready(|ready| ready.put(core::slice::from_ref(&taken)));
         is_ready
     }
 }
 
 /// Ends the reports of `done` and takes the next batch; without any left, or without room, ends the scan.
 fn put_and_take<T: Target + ?Sized>(ready: &mut ReadyList<T>, done: &Batch<T>, next: &mut Batch<T>, room: usize) {
-    done.iter().filter(|taken| taken.report != Report::Faulted).for_each(|taken| ready.put(taken));
-    if room == 0 {
-        // What faulted goes to the front: last, and in reverse, so that it keeps its order.
-        done.iter().rev().filter(|taken| taken.report == Report::Faulted).for_each(|taken| ready.put(taken));
-    }
+    ready.put(done);
     ready.take_scanned(next, room);
     if next.is_empty() {
         ready.end_scan();
@@ -155,8 +147,7 @@ fn put_and_take<T: Target + ?Sized>(ready: &mut ReadyList<T>, done: &Batch<T>, n
 fn report<T: Target + ?Sized>(batch: &mut Batch<T>, sink: &mut impl Sink, total: &mut usize) -> Result<(), Fault> {
     let mut events: ArrayVec<EpollEvent, BATCH> = ArrayVec::new();
     for taken in batch.iter_mut() {
-        // A file whose description was closed has nothing to report.
-        let Some(file) = taken.entry.file.upgrade() else { continue };
+        let Some(file) = &taken.file else { continue };
         let ready = file.poll() & mask_of(taken.event.events);
         if !ready.is_empty() {
             events.push(EpollEvent { events: ready.bits(), data: taken.event.data });

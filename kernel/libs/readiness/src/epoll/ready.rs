@@ -4,7 +4,9 @@
 //!
 //! # Invariants
 //!
-//! - **L1** An item is linked in `ready` or in `scanning` if and only if its state is Queued.
+//! - **L1** An item is linked in `ready` or in `scanning` if and only if its state is Queued, and in `reporting` if and only if it is
+//!   Reporting (but for the only entry of the list, which stays where it is). What is reported and queued again stays in its chain: reporting a batch of level-triggered entries moves no
+//!   link but those at the ends.
 //! - **L2** `pending` is the number of items that are Queued or Reporting. While an entry is between the list and its next
 //!   state it counts: zero means that nothing is ready, even to one who looks without a lock during a harvest.
 //! - **L3** Queueing allocates nothing: every entry brings its item.
@@ -12,7 +14,7 @@
 //! # Concurrency
 //!
 //! All of it is under the spin lock of [`Core`](super::Core), which publishes `pending` when it unlocks. Only one harvest at
-//! a time uses `scanning` (`Core::turn`).
+//! a time uses `scanning` and `reporting` (`Core::turn`), so whatever is Reporting is in the hands of that one.
 
 use arrayvec::ArrayVec;
 
@@ -22,7 +24,7 @@ use super::{
     flags,
 };
 use crate::{
-    slab::{Chunk, List, Slab, Vacancy},
+    slab::{Chunk, List, NIL, Slab, Vacancy},
     sync::Arc,
 };
 
@@ -36,12 +38,16 @@ pub(super) struct ReadyList<T: Target + ?Sized> {
     ready: List,
     /// Entries that the present harvest found here when it began, and has not reached.
     scanning: List,
+    /// Entries that are in its hands.
+    reporting: List,
     pending: u32,
 }
 
 /// An entry in the hands of a harvest.
 pub(super) struct Taken<T: Target + ?Sized> {
-    pub(super) entry: Arc<Entry<T>>,
+    index: u32,
+    /// `None` if the description was closed: then there is nothing to report.
+    pub(super) file: Option<Arc<T>>,
     /// What it was registered for when it was taken.
     pub(super) event: EpollEvent,
     pub(super) report: Report,
@@ -49,16 +55,17 @@ pub(super) struct Taken<T: Target + ?Sized> {
 
 impl<T: Target + ?Sized> Item<T> {
     /// Begins a report of the entry.
-    fn take(&mut self) -> Option<Taken<T>> {
+    fn take(&mut self, index: u32) -> Taken<T> {
         self.state = State::Reporting { again: false, rearmed: false };
         let event = EpollEvent { events: self.events, data: self.data };
-        self.entry.clone().map(|entry| Taken { entry, event, report: Report::NotReady })
+        let file = self.entry.as_ref().and_then(|entry| entry.file.upgrade());
+        Taken { index, file, event, report: Report::NotReady }
     }
 }
 
 impl<T: Target + ?Sized> ReadyList<T> {
     pub(super) fn new() -> Self {
-        Self { items: Slab::new(), ready: List::new(), scanning: List::new(), pending: 0 }
+        Self { items: Slab::new(), ready: List::new(), scanning: List::new(), reporting: List::new(), pending: 0 }
     }
 
     /// How many entries are Queued or Reporting.
@@ -90,10 +97,8 @@ impl<T: Target + ?Sized> ReadyList<T> {
     /// Takes the item of `entry` away. Returns what was kept there, to be dropped without the lock.
     pub(super) fn vacate(&mut self, entry: &Entry<T>) -> Option<Arc<Entry<T>>> {
         let state = self.item_of(entry)?.state;
-        if state == State::Queued {
-            self.unlink(entry.index);
-        }
         if matches!(state, State::Queued | State::Reporting { .. }) {
+            self.unlink(entry.index);
             self.pending -= 1;
         }
         let item = self.items.get_mut(entry.index);
@@ -137,44 +142,92 @@ impl<T: Target + ?Sized> ReadyList<T> {
         self.scanning.append(&mut self.items, &mut self.ready);
     }
 
-    /// Takes the next entries of the scan into `batch`, until it holds `room`.
+    /// Takes the next entries of the scan into `batch`, until it holds `room`. There must be no other batch.
     pub(super) fn take_scanned<const N: usize>(&mut self, batch: &mut ArrayVec<Taken<T>, N>, room: usize) {
-        while batch.len() < room.min(N) {
-            let Some(item) = self.scanning.pop_front(&mut self.items) else { return };
-            if let Some(taken) = item.take() {
-                batch.push(taken);
-            }
+        let (mut last, mut next) = (NIL, self.scanning.head());
+        while next != NIL && batch.len() < room.min(N) {
+            let node = self.items.node_mut(next);
+            batch.push(node.value.take(next));
+            last = next;
+            next = List::after(node);
+        }
+        if last != NIL {
+            self.reporting = self.scanning.split_after(&mut self.items, last);
         }
     }
 
-    /// Takes the only queued entry, if there is exactly one. There must be no scan.
+    /// Takes the only queued entry, if there is exactly one. There must be no scan. It stays where it is, to be [`put_only`]
+    /// there.
+    ///
+    /// [`put_only`]: ReadyList::put_only
     pub(super) fn take_only(&mut self) -> Option<Taken<T>> {
-        if self.ready.head() != self.ready.tail() {
+        let index = self.ready.head();
+        if index == NIL || index != self.ready.tail() {
             return None;
         }
-        self.ready.pop_front(&mut self.items)?.take()
+        Some(self.items.get_mut(index).take(index))
     }
 
-    /// Ends the report of one entry.
-    pub(super) fn put(&mut self, taken: &Taken<T>) {
-        let index = taken.entry.index;
-        let Some(item) = self.item_of(&taken.entry) else { return };
+    /// Ends the report of the only entry.
+    pub(super) fn put_only(&mut self, taken: &Taken<T>) {
+        let index = taken.index;
+        let item = self.items.get_mut(index);
         let Some(next) = item.state.on_reported(taken.event.events, taken.report) else { return };
+        item.state = State::Queued;
         match next {
-            Next::Rest(state) => {
-                item.state = state;
-                if state == State::Disarmed {
-                    item.events &= flags::KEPT_WHEN_DISARMED;
-                }
-                self.pending -= 1;
-            }
+            Next::Front => {}
+            Next::Back if index == self.ready.tail() => {}
             Next::Back => {
-                item.state = State::Queued;
+                self.ready.unlink(&mut self.items, index);
                 self.ready.push_back(&mut self.items, index);
             }
-            Next::Front => {
-                item.state = State::Queued;
-                self.scanning.push_front(&mut self.items, index);
+            Next::Rest(state) => {
+                self.ready.unlink(&mut self.items, index);
+                self.rest(index, state);
+            }
+        }
+    }
+
+    /// Ends the reports of a batch.
+    pub(super) fn put(&mut self, batch: &[Taken<T>]) {
+        let mut has_faulted = false;
+        for taken in batch {
+            let item = self.items.get_mut(taken.index);
+            // It may have been removed, and another may have its place: that one is not being reported.
+            let Some(next) = item.state.on_reported(taken.event.events, taken.report) else { continue };
+            match next {
+                Next::Back => item.state = State::Queued,
+                Next::Rest(state) => {
+                    self.reporting.unlink(&mut self.items, taken.index);
+                    self.rest(taken.index, state);
+                }
+                Next::Front => has_faulted = true,
+            }
+        }
+        if has_faulted {
+            self.put_to_the_front(batch);
+        }
+        self.ready.append(&mut self.items, &mut self.reporting);
+    }
+
+    /// The entry has left the list, and nothing is pending for it.
+    fn rest(&mut self, index: u32, state: State) {
+        let item = self.items.get_mut(index);
+        item.state = state;
+        if state == State::Disarmed {
+            item.events &= flags::KEPT_WHEN_DISARMED;
+        }
+        self.pending -= 1;
+    }
+
+    /// What is Reporting still after the others were put was not copied, and goes back to where it came from.
+    fn put_to_the_front(&mut self, batch: &[Taken<T>]) {
+        // In reverse, so that they keep their order.
+        for taken in batch.iter().rev() {
+            if let State::Reporting { .. } = self.items.get(taken.index).state {
+                self.reporting.unlink(&mut self.items, taken.index);
+                self.items.get_mut(taken.index).state = State::Queued;
+                self.scanning.push_front(&mut self.items, taken.index);
             }
         }
     }
@@ -195,7 +248,11 @@ impl<T: Target + ?Sized> ReadyList<T> {
     fn unlink(&mut self, index: u32) {
         // The ends tell which list it is in; in the middle of a list it does not matter.
         let is_end = |list: &List| list.head() == index || list.tail() == index;
-        let list = if is_end(&self.scanning) { &mut self.scanning } else { &mut self.ready };
+        let list = match () {
+            () if is_end(&self.reporting) => &mut self.reporting,
+            () if is_end(&self.scanning) => &mut self.scanning,
+            () => &mut self.ready,
+        };
         list.unlink(&mut self.items, index);
     }
 }

@@ -106,7 +106,11 @@ impl<T: Target + ?Sized> Nest<T> {
 }
 
 /// Checks and inserts the edge `outer` → `inner`.
-pub(super) fn connect<T: Target + ?Sized>(outer: &Arc<Core<T>>, inner: &Arc<Core<T>>, key: EdgeKey) -> Result<(), AddError> {
+pub(super) fn connect<T: Target + ?Sized>(
+    outer: &Arc<Core<T>>,
+    inner: &Arc<Core<T>>,
+    key: EdgeKey,
+) -> Result<(), AddError> {
     // Declared before the lock, so dropped after it: a file closed meanwhile leaves its epolls by way of this lock.
     let mut borrowed = Vec::new();
     let mut visit = outer.topology.0.lock();
@@ -181,7 +185,11 @@ fn depth<T: Target + ?Sized>(from: &Arc<Core<T>>, visit: u64) -> usize {
 }
 
 /// The path found by search number `visit` at `core`, computed if it has not been here.
-fn remembered<T: Target + ?Sized>(core: &Arc<Core<T>>, visit: u64, compute: impl FnOnce() -> Option<usize>) -> Option<usize> {
+fn remembered<T: Target + ?Sized>(
+    core: &Arc<Core<T>>,
+    visit: u64,
+    compute: impl FnOnce() -> Option<usize>,
+) -> Option<usize> {
     let (number, path) = core.nest.links.lock().visited;
     if number == visit {
         return Some(path);

@@ -195,7 +195,6 @@ pub fn harvest(epoll: &Epoll<File>, max: usize) -> Vec<u64> {
 /// Sleeps on a condition variable. What ends a `park` besides `unpark` is injected with [`Bell::interrupt`].
 pub struct TestParker {
     bell: Arc<Bell>,
-    times_woken: u32,
 }
 
 struct Bell {
@@ -206,18 +205,14 @@ struct Bell {
 #[derive(Default)]
 struct BellState {
     unparked: bool,
+    times_unparked: u32,
     ending: Option<Parked>,
 }
 
 impl TestParker {
     pub fn new() -> Self {
         let bell = Bell { state: Mutex::new(BellState::default()), changed: Condvar::new() };
-        Self { bell: Arc::new(bell), times_woken: 0 }
-    }
-
-    /// How often `park` returned because of `unpark`.
-    pub fn times_woken(&self) -> u32 {
-        self.times_woken
+        Self { bell: Arc::new(bell) }
     }
 
     /// What others use to end this parker's sleep by timeout or signal.
@@ -230,6 +225,11 @@ impl TestParker {
 pub struct BellHandle(Arc<Bell>);
 
 impl BellHandle {
+    /// How often an event woke the thread.
+    pub fn times_unparked(&self) -> u32 {
+        self.0.state.lock().unwrap().times_unparked
+    }
+
     /// Ends the present or next `park` with `ending`.
     pub fn end(&self, ending: Parked) {
         self.0.state.lock().unwrap().ending = Some(ending);
@@ -239,7 +239,10 @@ impl BellHandle {
 
 impl Unpark for BellHandle {
     fn unpark(&self) {
-        self.0.state.lock().unwrap().unparked = true;
+        let mut state = self.0.state.lock().unwrap();
+        state.unparked = true;
+        state.times_unparked += 1;
+        drop(state);
         self.0.changed.notify_one();
     }
 }
@@ -260,7 +263,6 @@ impl Parker for TestParker {
                 return ending;
             }
             if std::mem::take(&mut state.unparked) {
-                self.times_woken += 1;
                 return Parked::Woken;
             }
             state = self.bell.changed.wait(state).unwrap();
