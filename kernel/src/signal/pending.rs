@@ -119,7 +119,9 @@ mod tests {
     }
 
     fn info(number: i32, value: u64) -> SigInfo {
-        SigInfo { fields: [0, value, 0, 0], ..SigInfo::new(signal(number), -1) }
+        let mut info = SigInfo::new(signal(number), -1);
+        info.fields = [0, value, 0, 0];
+        info
     }
 
     #[ktest]
