@@ -106,6 +106,7 @@ static int run_one(const struct test *test) {
     }
     if (child == 0) {
         setpgid(0, 0);
+        temp_belongs_to(getpid());
         alarm(watchdog_seconds());
         test->fn();
         exit(0);
@@ -114,6 +115,7 @@ static int run_one(const struct test *test) {
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
     kill(-child, SIGKILL);
+    temp_remove(child);
     if (WIFSIGNALED(status)) {
         int signal = WTERMSIG(status);
         print_line("# %s:%d: %s: ended by signal %d%s", test->file, test->line, test->name, signal,

@@ -160,8 +160,10 @@ void fill(int fd);                // until EAGAIN; the fd is made non-blocking
 size_t drain(int fd);             // until EAGAIN or end; the fd is made non-blocking
 void set_nonblocking(int fd, bool on);
 
-// A fresh directory, removed (one level deep) when the test's process ends well.
+// A directory of the test's own, removed when the test has ended.
 const char *temp_dir(void);
+void temp_belongs_to(pid_t leader); // for the harness
+void temp_remove(pid_t leader);     // likewise
 // "DIR/name" in the fresh directory; the string lives as long as the process.
 const char *temp_path(const char *name);
 

@@ -3,7 +3,7 @@
 // The test side of the harness: time, threads, children, files.
 #include "harness.h"
 
-#include <dirent.h>
+#include <ftw.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -212,34 +212,33 @@ size_t drain(int fd) {
     return total;
 }
 
+static pid_t test_leader; // the process of the test, whose number names its directory
 static char temp[64];
-static pid_t temp_owner;
 
-// Best effort: names in the directory, then the directory.
-static void remove_temp(void) {
-    if (temp_owner != getpid())
-        return;
-    DIR *directory = opendir(temp);
-    struct dirent *entry;
-    char path[400];
-    while (directory && (entry = readdir(directory))) {
-        snprintf(path, sizeof path, "%s/%s", temp, entry->d_name);
-        if (unlink(path) != 0)
-            rmdir(path);
-    }
-    if (directory)
-        closedir(directory);
-    rmdir(temp);
-}
+void temp_belongs_to(pid_t leader) { test_leader = leader; }
+
+static void name_temp(pid_t leader) { snprintf(temp, sizeof temp, "/tmp/apps-test-%d", (int)leader); }
 
 const char *temp_dir(void) {
-    if (temp[0])
-        return temp;
-    snprintf(temp, sizeof temp, "/tmp/apps-test-XXXXXX");
-    CHECK(mkdtemp(temp));
-    temp_owner = getpid();
-    atexit(remove_temp);
+    if (!temp[0]) {
+        name_temp(test_leader);
+        CHECK(mkdir(temp, 0700) == 0 || errno == EEXIST);
+    }
     return temp;
+}
+
+static int remove_entry(const char *path, const struct stat *status, int flag, struct FTW *place) {
+    (void)status;
+    (void)flag;
+    (void)place;
+    return remove(path);
+}
+
+void temp_remove(pid_t leader) {
+    name_temp(leader);
+    if (rmdir(temp) != 0 && errno == ENOTEMPTY)
+        nftw(temp, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    temp[0] = 0;
 }
 
 const char *temp_path(const char *name) {
