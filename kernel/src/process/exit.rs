@@ -112,6 +112,7 @@ fn exit_process(process: &Arc<Process>, status: ExitStatus) {
     drop(vm);
     process.program.lock().executable = None;
     signal::on_process_exit(process);
+    crate::device::tty::job::on_process_exit(process);
     hand_over_children(process);
     let parent = process.parent();
     let reaps_itself = parent.as_ref().is_none_or(|parent| signal::ignores_children(parent))

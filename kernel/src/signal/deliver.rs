@@ -34,6 +34,9 @@ pub fn handle_pending(ctx: &Context, regs: &mut UserContext) {
         let Some(info) = take(ctx, !ctx.thread.signals.mask()) else {
             break;
         };
+        if crate::trace::is_on() {
+            crate::trace::signal(ctx, &info);
+        }
         match ctx.process.signals.actions().deliver(info.signal()) {
             Disposition::Ignore => {}
             Disposition::Default(action) => take_default_action(ctx, info.signal(), action),

@@ -226,6 +226,16 @@ pub const RENAME: Names = &[(1, "RENAME_NOREPLACE"), (2, "RENAME_EXCHANGE"), (4,
 pub const RSEQ: Names = &[(1, "RSEQ_FLAG_UNREGISTER")];
 pub const USAGE: Names = &[(0, "RUSAGE_SELF"), (1, "RUSAGE_THREAD"), (0xffff_ffff, "RUSAGE_CHILDREN")];
 
+/// `si_code` of any signal, as 32 bits.
+pub const SIGNAL_CODES: Names = &[
+    (0, "SI_USER"), (0x80, "SI_KERNEL"), (0xffff_ffff, "SI_QUEUE"), (0xffff_fffe, "SI_TIMER"), (0xffff_fffd, "SI_MESGQ"),
+    (0xffff_fffc, "SI_ASYNCIO"), (0xffff_fffb, "SI_SIGIO"), (0xffff_fffa, "SI_TKILL"),
+];
+pub const SEGV_CODES: Names = &[(1, "SEGV_MAPERR"), (2, "SEGV_ACCERR")];
+pub const CHILD_CODES: Names = &[
+    (1, "CLD_EXITED"), (2, "CLD_KILLED"), (3, "CLD_DUMPED"), (4, "CLD_TRAPPED"), (5, "CLD_STOPPED"), (6, "CLD_CONTINUED"),
+];
+
 #[cfg(ktest)]
 mod tests {
     use ostd::prelude::*;

@@ -29,6 +29,7 @@ use self::args::Call;
 use crate::{
     prelude::*,
     process::{ExitStatus, Pid, Process, Thread, Tid},
+    signal::SigInfo,
 };
 
 /// Column at which answers are aligned, as `strace` does by default.
@@ -132,18 +133,18 @@ pub fn block(thread: &Thread) {
     }
 }
 
-/// A signal is delivered; `details` are the members of its `siginfo`.
+/// A signal is delivered.
 #[cold]
-pub fn signal(ctx: &Context, number: u8, details: &str) {
+pub fn signal(ctx: &Context, info: &SigInfo) {
     if ctx.process.pid == 1 {
         return;
     }
     let mut line = String::new();
     let _ = write!(line, "[pid {:>5}] --- ", ctx.thread.tid());
-    flags::write_signal(&mut line, u64::from(number));
-    line.push_str(" {si_signo=");
-    flags::write_signal(&mut line, u64::from(number));
-    let _ = writeln!(line, "{details}}} ---");
+    flags::write_signal(&mut line, u64::from(info.signal().number()));
+    line.push(' ');
+    args::write_signal_info(&mut line, info);
+    line.push_str(" ---\n");
     PRINTER.lock().print(ctx.thread.tid(), &line, false);
 }
 

@@ -12,6 +12,7 @@ use crate::{
     file::{File, IoDst, IoSrc, StatusFlags, Written},
     fs::Inode,
     prelude::*,
+    signal::numbers::*,
     time::Deadline,
 };
 
@@ -21,6 +22,8 @@ const CHUNK: usize = 2048;
 /// An open terminal.
 pub struct TtyFile {
     tty: Arc<Tty>,
+    /// [`Tty::hangups`] when it was opened.
+    hangups: u64,
     inode: Arc<dyn Inode>,
 }
 
@@ -42,7 +45,8 @@ impl TtyFile {
             line.notify(MASTER, IoEvents::WRITABLE);
             Ok(())
         })?;
-        Ok(Self { tty, inode })
+        let hangups = tty.hangups();
+        Ok(Self { tty, hangups, inode })
     }
 
     /// The terminal.
@@ -50,8 +54,13 @@ impl TtyFile {
         &self.tty
     }
 
+    /// Whether the terminal was hung up since it was opened.
+    pub(super) fn is_dead(&self) -> bool {
+        self.tty.hangups() != self.hangups
+    }
+
     fn read_input(&self, ctx: &Context, dst: &mut IoDst<'_>, status: StatusFlags) -> Result<usize> {
-        job::check_foreground(&self.tty, ctx, job::SIGTTIN)?;
+        job::check_foreground(&self.tty, ctx, SIGTTIN)?;
         let max = dst.avail().min(super::ldisc::CAPACITY);
         if max == 0 {
             return Ok(0);
@@ -62,7 +71,7 @@ impl TtyFile {
 
     fn write_output(&self, ctx: &Context, src: &mut IoSrc<'_>, status: StatusFlags) -> Result<usize> {
         if self.tty.termios().local().contains(LocalFlags::TOSTOP) {
-            job::check_foreground(&self.tty, ctx, job::SIGTTOU)?;
+            job::check_foreground(&self.tty, ctx, SIGTTOU)?;
         }
         let mut total = 0;
         let mut chunk = [0; CHUNK];
@@ -86,14 +95,11 @@ impl TtyFile {
 
 impl Drop for TtyFile {
     fn drop(&mut self) {
-        let is_last = self.tty.line.update(|line| {
+        self.tty.line.update(|line| {
             line.openers -= 1;
+            line.is_exclusive &= line.openers > 0;
             line.notify(MASTER, IoEvents::HUP | IoEvents::READABLE);
-            line.openers == 0
         });
-        if is_last {
-            self.tty.on_last_close();
-        }
     }
 }
 
@@ -104,6 +110,14 @@ impl Pollable for TtyFile {
 
     fn readiness(&self) -> IoEvents {
         self.tty.line.readiness(TERMINAL)
+    }
+
+    fn poll(&self) -> IoEvents {
+        // Descriptions share the pollee and its cache, but may be dead or alive.
+        match self.is_dead() {
+            true => IoEvents::READABLE | IoEvents::WRITABLE | IoEvents::ERR | IoEvents::HUP,
+            false => self.pollee().look_up(|| self.readiness()),
+        }
     }
 }
 
@@ -163,13 +177,16 @@ impl Tty {
         let mut bytes = Vec::new();
         let mut timeout = rule.first;
         loop {
+            if file.is_dead() {
+                return Ok(Vec::new());
+            }
             let is_over = self.line.update(|line| {
                 if line.discipline.has_input(1) {
                     line.discipline.take(max - bytes.len(), &mut bytes);
                     line.notify(MASTER, IoEvents::WRITABLE);
                     return termios.is_canonical();
                 }
-                line.is_hung_up
+                false
             });
             self.input_taken();
             if is_over || bytes.len() >= rule.minimum.min(max) || !rule.waits {
@@ -182,7 +199,7 @@ impl Tty {
                 timeout = rule.between;
             }
             match self.wait_for(ctx, file, IoEvents::IN, timeout, |line| {
-                line.discipline.has_input(1) || line.is_hung_up
+                line.discipline.has_input(1)
             }) {
                 Ok(()) => {}
                 Err(WaitError::TimedOut) => return Ok(bytes),
@@ -196,22 +213,18 @@ impl Tty {
     fn write_bytes(&self, ctx: &Context, file: &TtyFile, bytes: &[u8], status: StatusFlags) -> (usize, Result<()>) {
         let mut total = 0;
         while total < bytes.len() {
+            if file.is_dead() {
+                return (total, Err(EIO));
+            }
             let count = self.line.update(|line| {
-                if line.is_hung_up {
-                    return Err(EIO);
-                }
                 if line.is_stopped {
-                    return Ok(0);
+                    return 0;
                 }
                 let termios = line.discipline.termios();
                 let count = line.output.write(&termios, &bytes[total..]);
                 line.notify(MASTER, IoEvents::READABLE);
-                Ok(count)
+                count
             });
-            let count = match count {
-                Ok(count) => count,
-                Err(error) => return (total, Err(error)),
-            };
             self.start_output();
             total += count;
             if count > 0 {
@@ -220,7 +233,7 @@ impl Tty {
             if status.contains(StatusFlags::NONBLOCK) {
                 return (total, Err(EAGAIN));
             }
-            let can_go_on = |line: &super::Line| line.is_hung_up || (!line.is_stopped && line.output.has_room());
+            let can_go_on = |line: &super::Line| !line.is_stopped && line.output.has_room();
             if self.wait_for(ctx, file, IoEvents::OUT, None, can_go_on).is_err() {
                 return (total, Err(ERESTARTSYS));
             }
@@ -237,7 +250,7 @@ impl Tty {
             return Ok(());
         }
         self.start_output();
-        let is_drained = |line: &super::Line| line.is_hung_up || line.output.is_empty();
+        let is_drained = |line: &super::Line| line.output.is_empty();
         self.wait_for(ctx, file, IoEvents::OUT, None, is_drained).map_err(|_| ERESTARTSYS)
     }
 
@@ -253,7 +266,7 @@ impl Tty {
             Some(nanos) => Timeout::At(Deadline::after_nanos(nanos)),
             None => Timeout::Never,
         };
-        let check = || self.line.read(&is_over).then_some(());
+        let check = || (file.is_dead() || self.line.read(&is_over)).then_some(());
         ctx.waiter.borrow_mut().wait_until(&InTurn(file, events), timeout, check)
     }
 }

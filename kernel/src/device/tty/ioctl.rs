@@ -14,6 +14,7 @@ use super::{
 use crate::{
     prelude::*,
     process::{Pid, credentials::Capabilities},
+    signal::numbers::*,
 };
 
 const TCGETS: u32 = 0x5401;
@@ -74,12 +75,12 @@ enum When {
 /// # Errors
 /// `ENOTTY` for what terminals do not know; `EIO` after a hang-up; `EFAULT`; as the single requests say.
 pub(super) fn on_terminal(tty: &Arc<Tty>, file: &TtyFile, ctx: &Context, command: u32, argument: usize) -> Result<isize> {
-    if tty.line.read(|line| line.is_hung_up) {
+    if file.is_dead() {
         return Err(if command == TIOCSPGRP { ENOTTY } else { EIO });
     }
     match command {
         TCSETS | TCSETSW | TCSETSF | TCSETA | TCSETAW | TCSETAF | TCSETS2 | TCSETSW2 | TCSETSF2 => {
-            job::check_foreground(tty, ctx, job::SIGTTOU)?;
+            job::check_foreground(tty, ctx, SIGTTOU)?;
             let (new, when) = read_settings(tty, ctx, command, argument)?;
             if when != When::Now {
                 tty.drain(ctx, file)?;
@@ -87,7 +88,7 @@ pub(super) fn on_terminal(tty: &Arc<Tty>, file: &TtyFile, ctx: &Context, command
             tty.set_termios(new, when == When::DrainedAndFlushed);
         }
         TCSBRK | TCSBRKP => {
-            job::check_foreground(tty, ctx, job::SIGTTOU)?;
+            job::check_foreground(tty, ctx, SIGTTOU)?;
             tty.drain(ctx, file)?;
         }
         TIOCSCTTY => {
@@ -124,11 +125,11 @@ pub(super) fn on_terminal(tty: &Arc<Tty>, file: &TtyFile, ctx: &Context, command
             tty.hang_up();
         }
         TCXONC => {
-            job::check_foreground(tty, ctx, job::SIGTTOU)?;
+            job::check_foreground(tty, ctx, SIGTTOU)?;
             flow(tty, argument)?;
         }
         TCFLSH => {
-            job::check_foreground(tty, ctx, job::SIGTTOU)?;
+            job::check_foreground(tty, ctx, SIGTTOU)?;
             flush(tty, argument, false)?;
         }
         _ => return common(tty, ctx, command, argument),
@@ -165,7 +166,7 @@ pub(super) fn on_master(master: &PtyMaster, ctx: &Context, command: u32, argumen
         }
         TIOCSIG => {
             let signal = u8::try_from(argument).map_err(|_| EINVAL)?;
-            if ![job::SIGINT, job::SIGQUIT, job::SIGTSTP].contains(&signal) {
+            if ![SIGINT, SIGQUIT, SIGTSTP].contains(&signal) {
                 return Err(EINVAL);
             }
             job::signal_foreground(tty, signal);

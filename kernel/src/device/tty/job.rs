@@ -13,17 +13,8 @@ use super::Tty;
 use crate::{
     prelude::*,
     process::{Pid, Process},
+    signal::{is_ignored_or_blocked, is_orphaned, numbers::*, send_to_group_by_kernel, send_to_process_by_kernel},
 };
-
-/// Signals that terminals send.
-pub(super) const SIGHUP: u8 = 1;
-pub(super) const SIGINT: u8 = 2;
-pub(super) const SIGQUIT: u8 = 3;
-pub(super) const SIGCONT: u8 = 18;
-pub(super) const SIGTSTP: u8 = 20;
-pub(super) const SIGTTIN: u8 = 21;
-pub(super) const SIGTTOU: u8 = 22;
-pub(super) const SIGWINCH: u8 = 28;
 
 /// Terminals that control a session, by the session's number.
 static CONTROLLING: SpinLock<BTreeMap<Pid, Arc<Tty>>> = SpinLock::new(BTreeMap::new());
@@ -110,15 +101,33 @@ pub fn release(tty: &Tty, process: &Process) -> Result<()> {
     Ok(())
 }
 
-/// A session leader ended, or gave its terminal up: the foreground is told, the session has no terminal any more.
-pub fn disassociate(session: Pid) {
+/// A process ended. If it led a session with a terminal, a serial line is hung up, and the foreground of a pseudo terminal is
+/// told (`disassociate_ctty` on Linux).
+pub fn on_process_exit(process: &Process) {
+    if process.pid != process.session() {
+        return;
+    }
+    let Some(tty) = controlling(process) else {
+        return;
+    };
+    if tty.is_pty() {
+        CONTROLLING.lock().remove(&process.session());
+        let foreground = core::mem::take(&mut *tty.job.lock()).foreground;
+        foreground.into_iter().for_each(|group| send_to_group_by_kernel(group, SIGHUP));
+    } else {
+        tty.hang_up();
+    }
+}
+
+/// A session leader gave its terminal up: the foreground is told, the session has no terminal any more.
+fn disassociate(session: Pid) {
     let Some(tty) = CONTROLLING.lock().remove(&session) else {
         return;
     };
     let foreground = core::mem::take(&mut *tty.job.lock()).foreground;
     if let Some(group) = foreground {
-        signal_group(group, SIGHUP);
-        signal_group(group, SIGCONT);
+        send_to_group_by_kernel(group, SIGHUP);
+        send_to_group_by_kernel(group, SIGCONT);
     }
 }
 
@@ -127,33 +136,20 @@ pub(super) fn on_hang_up(tty: &Tty) {
     let job = core::mem::take(&mut *tty.job.lock());
     if let Some(session) = job.session {
         CONTROLLING.lock().remove(&session);
-        signal_process(session, SIGHUP);
-        signal_process(session, SIGCONT);
+        send_to_process_by_kernel(session, SIGHUP);
+        send_to_process_by_kernel(session, SIGCONT);
     }
     if let Some(group) = job.foreground {
-        signal_group(group, SIGHUP);
-        signal_group(group, SIGCONT);
+        send_to_group_by_kernel(group, SIGHUP);
+        send_to_group_by_kernel(group, SIGCONT);
     }
 }
 
 /// Sends `signal` to the foreground, if there is one.
 pub(super) fn signal_foreground(tty: &Tty, signal: u8) {
     if let Some(group) = tty.foreground() {
-        signal_group(group, signal);
+        send_to_group_by_kernel(group, signal);
     }
-}
-
-fn signal_group(group: Pid, signal: u8) {
-    let _ = (group, signal);
-}
-
-fn signal_process(process: Pid, signal: u8) {
-    let _ = (process, signal);
-}
-
-fn is_ignored_or_blocked(ctx: &Context, signal: u8) -> bool {
-    let _ = (ctx, signal);
-    true
 }
 
 /// What a process in the background gets for touching its terminal: `signal` is `SIGTTIN` for reading, else `SIGTTOU`.
@@ -172,19 +168,8 @@ pub(super) fn check_foreground(tty: &Tty, ctx: &Context, signal: u8) -> Result<(
     if is_orphaned(group) {
         return Err(EIO);
     }
-    signal_group(group, signal);
+    send_to_group_by_kernel(group, signal);
     Err(ERESTARTSYS)
-}
-
-/// Whether no member of the group has a parent in the same session outside the group, who could continue it.
-pub fn is_orphaned(group: Pid) -> bool {
-    let members = crate::process::table::group(group);
-    !members.iter().filter(|member| !member.is_zombie()).any(|member| {
-        let parent = member.parent();
-        parent.is_some_and(|parent| {
-            parent.pid != 1 && parent.group() != group && parent.session() == member.session()
-        })
-    })
 }
 
 /// `TIOCSPGRP`: puts `group` into the foreground.

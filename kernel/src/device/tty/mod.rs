@@ -25,6 +25,8 @@ mod output;
 pub mod pty;
 pub mod termios;
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use readiness::{IoEvents, Readiness, Tracked};
 
 use self::{
@@ -34,7 +36,7 @@ use self::{
     termios::{Control, Termios, WindowSize},
 };
 use super::serial::SerialPort;
-use crate::{fs::DeviceNumber, prelude::*};
+use crate::{fs::DeviceNumber, prelude::*, signal::numbers::*};
 
 /// The side of [`Line`] that programs open as the terminal.
 pub const TERMINAL: usize = 0;
@@ -51,6 +53,8 @@ pub struct Tty {
     number: DeviceNumber,
     driver: Driver,
     line: Tracked<Line, 2>,
+    /// How often it was hung up: descriptions from before are dead.
+    hangups: AtomicU64,
     job: SpinLock<JobControl>,
     window: SpinLock<WindowSize>,
     owner: SpinLock<Owner>,
@@ -79,8 +83,6 @@ pub struct Line {
     output: Output,
     /// Output is stopped by `^S` or `TCXONC`.
     is_stopped: bool,
-    /// The terminal was hung up: its descriptions are dead.
-    is_hung_up: bool,
     /// `TIOCEXCL`: only root may open it again.
     is_exclusive: bool,
     /// Open descriptions of the terminal.
@@ -101,7 +103,6 @@ impl Line {
             discipline: LineDiscipline::new(termios),
             output: Output::new(queue),
             is_stopped: false,
-            is_hung_up: false,
             is_exclusive: false,
             openers: 0,
             pty: pty::Shared::default(),
@@ -110,9 +111,6 @@ impl Line {
 
     fn terminal_readiness(&self) -> IoEvents {
         let mut events = IoEvents::empty();
-        if self.is_hung_up {
-            return IoEvents::READABLE | IoEvents::WRITABLE | IoEvents::ERR | IoEvents::HUP;
-        }
         if self.discipline.has_input(self.poll_minimum()) {
             events |= IoEvents::READABLE;
         }
@@ -147,7 +145,7 @@ impl Tty {
         let line = Tracked::new(line);
         let (job, window) = (SpinLock::new(JobControl::default()), SpinLock::new(WindowSize::default()));
         let owner = SpinLock::new(Owner { uid: 0, gid: 0, permissions: 0o620 });
-        Arc::new(Self { name, number, driver, line, job, window, owner })
+        Arc::new(Self { name, number, driver, line, hangups: AtomicU64::new(0), job, window, owner })
     }
 
     /// The name below `/dev`.
@@ -185,9 +183,6 @@ impl Tty {
         let mut effects = Effects::default();
         let count = self.line.update(|line| {
             let mut count = 0;
-            if line.is_hung_up {
-                return bytes.len();
-            }
             while count < bytes.len() && line.discipline.has_room() {
                 line.discipline.receive(bytes[count], &mut effects);
                 count += 1;
@@ -210,9 +205,9 @@ impl Tty {
 
     fn signal_foreground(&self, signal: KeySignal) {
         let number = match signal {
-            KeySignal::Interrupt => job::SIGINT,
-            KeySignal::Quit => job::SIGQUIT,
-            KeySignal::Suspend => job::SIGTSTP,
+            KeySignal::Interrupt => SIGINT,
+            KeySignal::Quit => SIGQUIT,
+            KeySignal::Suspend => SIGTSTP,
         };
         job::signal_foreground(self, number);
     }
@@ -265,7 +260,7 @@ impl Tty {
     pub fn set_window(&self, size: WindowSize) {
         let old = core::mem::replace(&mut *self.window.lock(), size);
         if old != size {
-            job::signal_foreground(self, job::SIGWINCH);
+            job::signal_foreground(self, SIGWINCH);
         }
     }
 
@@ -279,24 +274,22 @@ impl Tty {
         self.start_output();
     }
 
+    /// How often it was hung up.
+    fn hangups(&self) -> u64 {
+        self.hangups.load(Ordering::Acquire)
+    }
+
     /// Cuts the terminal off from its programs: reads end, writes fail, the session is told.
     pub fn hang_up(&self) {
+        // Release pairs with the Acquire in `hangups`: who wakes by the update sees it.
+        self.hangups.fetch_add(1, Ordering::Release);
         self.line.update(|line| {
-            line.is_hung_up = true;
             line.discipline.flush();
+            line.set_stopped(false);
         });
         job::on_hang_up(self);
     }
 
-    /// Makes a serial terminal usable again after it was hung up and all its descriptions closed.
-    fn on_last_close(&self) {
-        self.line.update(|line| {
-            if !line.pty.is_pty {
-                line.is_hung_up = false;
-            }
-            line.is_exclusive = false;
-        });
-    }
 }
 
 impl Line {

@@ -16,10 +16,11 @@ use crate::{
     device::tty::job,
     prelude::*,
     process::{
-        Resource, Thread,
+        Resource,
         credentials::Capabilities,
         limits::{INFINITY, Limit},
     },
+    signal,
     vm::AddressSpace,
 };
 
@@ -182,7 +183,7 @@ pub(super) fn stat(subject: &Subject, _ctx: &Context) -> Result<Vec<u8>> {
     let terminal = job::controlling(process);
     let number = terminal.as_ref().map_or(0, |tty| tty.number().encode());
     let foreground = terminal.as_ref().and_then(|tty| tty.foreground()).map_or(-1, i64::from);
-    let signals = subject.thread.as_ref().map(|thread| signal_sets(thread)).unwrap_or_default();
+    let signals = subject.thread.as_ref().map(|thread| signal::sets(thread)).unwrap_or_default();
     let program = process.program.lock().clone();
     let cpu = subject.thread.as_ref().and_then(|thread| thread.sched.last_cpu()).map_or(0, |cpu| cpu.as_usize());
     let limit = process.limits.soft(Resource::Rss);
@@ -289,7 +290,7 @@ fn status_of_signals(subject: &Subject, out: &mut String) {
     let Some(thread) = &subject.thread else {
         return;
     };
-    let sets = signal_sets(thread);
+    let sets = signal::sets(thread);
     let limit = subject.process.limits.soft(Resource::Sigpending);
     let _ = writeln!(out, "SigQ:\t{}/{limit}", sets.queued);
     let rows = [
@@ -355,21 +356,6 @@ fn format_set(set: u64) -> String {
         };
     }
     out
-}
-
-/// Sets of signals, one bit each, and how many are queued.
-#[derive(Clone, Copy, Debug, Default)]
-struct SignalSets {
-    pending: u64,
-    shared_pending: u64,
-    blocked: u64,
-    ignored: u64,
-    caught: u64,
-    queued: usize,
-}
-
-fn signal_sets(_thread: &Thread) -> SignalSets {
-    SignalSets::default()
 }
 
 /// Mounts that can be seen from `root`, with the place where each is.
