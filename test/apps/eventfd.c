@@ -241,6 +241,9 @@ TEST(body_eventfd_vectors_and_offsets) {
     CHECK_EQ(OK(readv(fd, &vector, 1)), 8);
     CHECK_EQ(value, 6);
     FAILS(ioctl(fd, TIOCGWINSZ, &value), ENOTTY);
+    CHECK_EQ(OK(lseek(fd, 5, SEEK_SET)), 0); // accepted, without effect
+    OK(writev(fd, &vector, 1));
+    FAILS(pread(fd, &value, 8, 0), ESPIPE);
 }
 
 TEST(body_eventfd_fdinfo) {

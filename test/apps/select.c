@@ -256,6 +256,27 @@ TEST(row_82_sets_are_cleared_on_timeout) {
     CHECK(empty(&in));
 }
 
+TEST(row_82_a_zero_timeout_and_a_pending_signal) {
+    int event_fd = make_eventfd(0, 0);
+    sigset_t usr1, none;
+    sigemptyset(&none);
+    sigemptyset(&usr1);
+    sigaddset(&usr1, SIGUSR1);
+    count_signal(SIGUSR1, 0);
+    OK(sigprocmask(SIG_BLOCK, &usr1, NULL));
+    OK(raise(SIGUSR1));
+    struct sized_mask sized = {&none, 8};
+    fd_set in = only(event_fd);
+    FAILS(raw_pselect(event_fd + 1, &in, NULL, NULL, &(struct timespec){0, 0}, &sized), EINTR);
+    CHECK(FD_ISSET(event_fd, &in));
+    CHECK_EQ(signals_seen[SIGUSR1], 1);
+    // What is ready comes first, and the signal stays pending.
+    OK(raise(SIGUSR1));
+    put(event_fd, 1);
+    CHECK_EQ(OK(raw_pselect(event_fd + 1, &in, NULL, NULL, &(struct timespec){0, 0}, &sized)), 1);
+    CHECK_EQ(signals_seen[SIGUSR1], 1);
+}
+
 TEST(row_82_a_blocking_select) {
     int event_fd = make_eventfd(0, 0), other_fd = make_eventfd(0, 0);
     pthread_t writer = later(10, write_one, &event_fd);
