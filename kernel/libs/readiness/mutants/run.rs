@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A mutant that makes no progress is caught, too.
+/// A mutant that makes no progress is caught, too. For the test; building takes as long as it takes.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
 
 struct Mutant {
@@ -143,28 +143,30 @@ impl Copy {
             }
             write_if_changed(&path, &text.replace(&edit.old, &edit.new));
         }
-        if !self.cargo(mutant, &["--no-run"]).is_some_and(|succeeded| succeeded) {
+        if self.cargo(mutant, &["--no-run"], Duration::MAX) != Some(true) {
             return Verdict::Broken("it does not compile".into());
         }
-        match self.cargo(mutant, &["--", "--exact", &mutant.test]) {
+        match self.cargo(mutant, &["--", "--exact", &mutant.test], TIME_LIMIT) {
             Some(true) => Verdict::Survived,
             Some(false) | None => Verdict::Caught,
         }
     }
 
     /// Runs the test binary of `mutant`. Returns whether it succeeded; `None` if it took too long.
-    fn cargo(&self, mutant: &Mutant, arguments: &[&str]) -> Option<bool> {
+    fn cargo(&self, mutant: &Mutant, arguments: &[&str], limit: Duration) -> Option<bool> {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.args(["test", "--release", "--quiet", "-p", "readiness", "--test", &mutant.binary]).args(arguments);
-        command.current_dir(&self.workspace).env("CARGO_TARGET_DIR", self.workspace.join("target"));
         let is_model = mutant.binary.starts_with("loom_");
+        // One for each set of flags, or cargo would build the dependencies anew at every change.
+        let target = self.workspace.join(if is_model { "target-loom" } else { "target-host" });
+        command.current_dir(&self.workspace).env("CARGO_TARGET_DIR", target);
         command.env("RUSTFLAGS", if is_model { "--cfg loom -A warnings" } else { "-A warnings" });
         if env::var_os("SHOW").is_none() {
             command.stdout(Stdio::null()).stderr(Stdio::null());
         }
         let mut child = command.process_group(0).spawn().expect("cargo runs");
         let start = Instant::now();
-        while start.elapsed() < TIME_LIMIT {
+        while start.elapsed() < limit {
             if let Some(status) = child.try_wait().expect("the child is ours") {
                 return Some(status.success());
             }

@@ -41,11 +41,11 @@ extern crate alloc;
 
 pub mod epoll;
 mod io_events;
-mod observers;
-mod pollee;
+pub mod observers;
+pub mod pollee;
 mod slab;
 mod sync;
-mod tracked;
+pub mod tracked;
 pub mod waiter;
 pub mod word;
 

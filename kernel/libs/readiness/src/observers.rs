@@ -4,7 +4,7 @@
 //!
 //! # Role
 //!
-//! A [`Pollee`](crate::Pollee) owns one `Observers`. Epoll entries and sleeping threads register here.
+//! A [`Pollee`] owns one `Observers`. Epoll entries and sleeping threads register here.
 //!
 //! # Protocol
 //!
@@ -15,7 +15,7 @@
 //!
 //! - **O1** No callback runs under this lock: an observer may deregister itself or others, register anew, notify other
 //!   pollees, or drop the last reference to anything. The price: it may hear once more after it left.
-//! - **O2** `notify` allocates nothing, and holds the lock for at most [`VISITS`] visits to shared observers and one turn of the
+//! - **O2** `notify` allocates nothing, and holds the lock for at most `VISITS` visits to shared observers and one turn of the
 //!   exclusive ones at a time.
 //! - **O3** Observers are kept in four lists by what they want (reading, writing, both, neither), so that
 //!   those that care only for the other direction are not walked at all.

@@ -36,7 +36,7 @@ impl Observer for Counts {
 
 fn model(preemptions: Option<usize>, body: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = preemptions;
+    builder.preemption_bound = builder.preemption_bound.or(preemptions);
     builder.check(body);
 }
 

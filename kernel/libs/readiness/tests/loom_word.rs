@@ -61,7 +61,7 @@ impl Observer for Heard {
 /// Explores all executions, or those with at most `preemptions` preemptions.
 fn model(preemptions: Option<usize>, body: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = preemptions;
+    builder.preemption_bound = builder.preemption_bound.or(preemptions);
     builder.check(body);
 }
 

@@ -5,8 +5,8 @@
 //! # Role
 //!
 //! All of `epoll(7)` that can be said without tasks, descriptors and user memory. The kernel supplies the [`Target`] (its file
-//! description) and the [`Sink`] (user memory), and turns errors into errnos. Inside: [`entry`] is the state machine of one
-//! file, [`ready`] the list, [`harvest`] the way from the list to the caller, [`interest`] the set, [`topology`] the nesting.
+//! description) and the [`Sink`] (user memory), and turns errors into errnos. Inside: `entry` is the state machine of one
+//! file, `ready` the list, `harvest` the way from the list to the caller, `interest` the set, `topology` the nesting.
 //!
 //! # Protocol
 //!
