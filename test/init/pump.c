@@ -8,7 +8,8 @@
  *                                length 0 is the end of standard input. (Terminal mode: plain bytes, not ours.)
  *   data port, guest to host     standard output, byte for byte
  *   error port, guest to host    standard error, byte for byte
- *   control port, guest to host  "credit N": N more bytes of the data port were taken. A serial line has no flow
+ *   control port, guest to host  "start": init is up, the host may send; "pids M N": the program's and the pump's numbers;
+ *                                "credit N": N more bytes of the data port were taken. A serial line has no flow
  *                                control, so the host never has more than WINDOW bytes (frame headers included) on
  *                                their way.
  *   control port, host to guest  "signal N": send the program's process group that signal

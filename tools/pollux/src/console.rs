@@ -21,6 +21,12 @@ pub struct Console {
     obituary: Vec<String>,
     verbose: bool,
     trace: bool,
+    /// The process that is to become the program, and init's pump.
+    pids: Option<(u32, u32)>,
+    /// The program has been executed.
+    executed: bool,
+    /// Traced lines that came before `pids` was known.
+    held: Vec<String>,
 }
 
 impl Console {
@@ -42,8 +48,32 @@ impl Console {
         }
     }
 
+    /// Init says which process becomes the program and which is its pump.
+    pub fn set_pids(&mut self, program: u32, pump: u32) {
+        self.pids = Some((program, pump));
+        self.release_held();
+    }
+
+    fn release_held(&mut self) {
+        for line in std::mem::take(&mut self.held) {
+            self.show_traced(&line);
+        }
+    }
+
+    /// Shows a traced call if it is the user's: not the pump's, and not the program's before its `execve`.
+    fn show_traced(&mut self, line: &str) {
+        if let (Some((program, pump)), Some(pid)) = (self.pids, traced_pid(line)) {
+            self.executed |= pid == program && line.contains("] execve(");
+            if pid == pump || (pid == program && !self.executed) {
+                return;
+            }
+        }
+        show(line);
+    }
+
     /// No more bytes will come.
     pub fn finish(&mut self) {
+        self.release_held();
         if !self.partial.is_empty() {
             self.feed(b"\n");
         }
@@ -51,12 +81,11 @@ impl Console {
 
     fn take_line(&mut self, line: String) {
         let traced = trace_line(&line);
-        if self.verbose || (self.trace && traced.is_some()) {
-            let text = traced.as_deref().filter(|_| self.trace).unwrap_or(&line);
-            // In a raw terminal a line feed alone does not return the carriage; elsewhere the return does no harm
-            // to a log. Nobody is left to tell if standard error is closed.
-            let end = if crate::terminal::is_interactive() { "\r\n" } else { "\n" };
-            let _ = write!(std::io::stderr(), "{text}{end}");
+        match &traced {
+            Some(traced) if self.trace && self.pids.is_none() => self.held.push(traced.clone()),
+            Some(traced) if self.trace => self.show_traced(traced),
+            _ if self.verbose => show(&line),
+            _ => {}
         }
         if traced.is_none() && (!self.obituary.is_empty() || PANIC_MARKS.iter().any(|mark| line.contains(mark))) {
             self.obituary.push(line.clone());
@@ -80,6 +109,17 @@ impl Console {
             self.obituary.iter().take(KEPT).map(String::as_str).collect()
         }
     }
+}
+
+fn show(line: &str) {
+    // In a raw terminal a line feed alone does not return the carriage. Nobody is left to tell if standard error is closed.
+    let end = if crate::terminal::is_interactive() { "\r\n" } else { "\n" };
+    let _ = write!(std::io::stderr(), "{line}{end}");
+}
+
+/// The N of `[pid N]`.
+fn traced_pid(line: &str) -> Option<u32> {
+    line.strip_prefix("[pid")?.split(']').next()?.trim().parse().ok()
 }
 
 /// A line that traces a system call, in the form `[pid N] call(...) = result`; strace's own form is `N call(...)`.
@@ -115,6 +155,13 @@ mod tests {
         }
         assert_eq!(console.last_words().len(), KEPT);
         assert_eq!(console.last_words().last(), Some(&"line 99"));
+    }
+
+    #[test]
+    fn the_pumps_own_calls_are_known() {
+        assert_eq!(traced_pid("[pid     3] close(9) = 0"), Some(3));
+        assert_eq!(traced_pid("[pid 71] x"), Some(71));
+        assert_eq!(traced_pid("other"), None);
     }
 
     #[test]

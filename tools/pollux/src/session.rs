@@ -4,9 +4,10 @@
 //!
 //! # Protocol
 //!
-//! The guest's init speaks first: `start` on the control wire, then `credit N` whenever it has taken N bytes of standard
-//! input, and at last one of `exit N`, `signal N`, `error TEXT`, written when all output is on the wires; then it turns
-//! the machine off. Standard input goes out in frames, never more than [`WINDOW`] bytes ahead of the credit.
+//! The guest's init speaks first: `start` on the control wire, `pids M N` (the program and the process that carries its
+//! bytes), then `credit N` whenever it has taken N bytes of standard input, and at last one of `exit N`, `signal N`,
+//! `error TEXT`, written when all output is on the wires; then it turns the machine off. Standard input goes out in
+//! frames, never more than [`WINDOW`] bytes ahead of the credit.
 //!
 //! # Concurrency
 //!
@@ -226,6 +227,11 @@ impl State {
             ("start", _) => {
                 self.started = true;
                 self.credit.grant(WINDOW);
+            }
+            ("pids", _) => {
+                if let Some((Ok(program), Ok(pump))) = rest.split_once(' ').map(|(a, b)| (a.parse(), b.parse())) {
+                    self.console.set_pids(program, pump);
+                }
             }
             ("credit", Ok(bytes)) => self.credit.grant(bytes),
             ("exit", Ok(status)) => self.report(Outcome::Exit((status & 0xff) as u8)),
