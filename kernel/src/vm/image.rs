@@ -61,8 +61,9 @@ impl AddressSpace {
             let len = zero_end - mapped_end;
             self.map_fixed(mapped_end, len, segment.protection, Backing::Anonymous)?;
         }
-        let tail = mapped_end.min(end).saturating_sub(file_end);
-        if tail > 0 && segment.file_size > 0 {
+        // To the end of the page, not only of the segment: the dynamic loader takes memory there and trusts that it is zero.
+        let tail = mapped_end.saturating_sub(file_end);
+        if tail > 0 && segment.memory_size > segment.file_size && segment.file_size > 0 {
             self.write_remote(file_end, &[0; PAGE_SIZE][..tail])?;
         }
         Ok(())
