@@ -14,7 +14,7 @@ use spin::Once;
 
 use super::{Process, SchedState, Tid, clone::VforkParent, credentials::Credentials};
 use crate::{
-    file::table::FileTable, fs::FsContext, prelude::*, signal::ThreadSignals, time::cpu_time::CpuTime,
+    file::table::FileTable, futex, fs::FsContext, prelude::*, signal::ThreadSignals, time::cpu_time::CpuTime,
 };
 
 /// A thread, as shared with other threads. What only the thread itself touches is in [`super::ThreadLocal`].
@@ -40,6 +40,8 @@ pub struct Thread {
     pub clear_child_tid: AtomicUsize,
     /// Head of the robust futex list (`set_robust_list(2)`), or 0.
     pub robust_list: AtomicUsize,
+    /// Its place among those that sleep on a futex.
+    pub futex: futex::Waiter,
     /// Signal for this thread when its parent's thread ends (`prctl(2)` `PR_SET_PDEATHSIG`); 0 for none.
     pub parent_death_signal: AtomicU32,
     /// The parent that sleeps until this thread executes or ends (`vfork(2)`).
@@ -82,6 +84,7 @@ impl Thread {
             name: SpinLock::new(parts.name),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
+            futex: futex::Waiter::new(),
             parent_death_signal: AtomicU32::new(0),
             vfork_parent: SpinLock::new(None),
             work: AtomicU32::new(0),

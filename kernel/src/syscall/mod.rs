@@ -17,6 +17,7 @@ mod epoll;
 mod eventfd;
 mod fcntl;
 mod file;
+mod futex;
 mod mm;
 mod mount;
 mod pipe;
@@ -223,6 +224,7 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::fremovexattr => attributes::sys_xattr(ctx, XattrTarget::Descriptor(a[0] as i32), a[1]),
         Sysno::tkill => signal::sys_tkill(ctx, a[0] as i32, a[1] as i32),
         Sysno::time => time::sys_time(ctx, a[0]),
+        Sysno::futex => futex::sys_futex(ctx, a[0], a[1] as i32, a[2] as u32, a[3], a[4], a[5] as u32),
         Sysno::sched_setaffinity => {
             sched::sys_sched_setaffinity(ctx, a[0] as i32, a[1] as u32 as usize, a[2])
         }
@@ -266,6 +268,8 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::faccessat => stat::sys_faccessat2(ctx, a[0] as i32, a[1], a[2] as u32, 0),
         Sysno::pselect6 => select::sys_pselect6(ctx, a[0] as i32, [a[1], a[2], a[3]], a[4], a[5]),
         Sysno::ppoll => poll::sys_ppoll(ctx, a[0], a[1] as u32 as usize, a[2], a[3], a[4]),
+        Sysno::set_robust_list => futex::sys_set_robust_list(ctx, a[0], a[1]),
+        Sysno::get_robust_list => futex::sys_get_robust_list(ctx, a[0] as i32, a[1], a[2]),
         Sysno::sync_file_range => storage::sys_sync_file_range(ctx, a[0] as i32, a[1] as i64, a[2] as i64, a[3] as u32),
         Sysno::utimensat => attributes::sys_utimensat(ctx, a[0] as i32, a[1], a[2], a[3] as u32),
         Sysno::epoll_pwait => epoll::sys_epoll_pwait(ctx, a),
