@@ -8,7 +8,7 @@ use crate::{
     cmdline, device,
     fs::{self, HowToOpen, Start},
     prelude::*,
-    process, system, trace,
+    process, sched, system, trace,
 };
 
 /// Where Linux looks for the first program in an initramfs, then on a root file system.
@@ -20,6 +20,7 @@ const DEFAULT_INITS: [&str; 5] = ["/init", "/sbin/init", "/etc/init", "/bin/init
 /// If there is no root to mount or no program to run: the boot loader gave the kernel nothing to do.
 pub fn run() {
     trace::init();
+    sched::probe_interrupts();
     device::init();
     system::start_load_average();
     if let Err(error) = fs::init(ostd::boot::boot_info().initramfs) {

@@ -16,6 +16,8 @@ pub struct SchedState {
     /// How often it went to sleep, and how often it lost the CPU to another.
     sleeps: AtomicU64,
     preemptions: AtomicU64,
+    /// When its context is saved: a number of departures of its last CPU; `u64::MAX` while it has that CPU.
+    departure: AtomicU64,
     /// `SCHED_OTHER` or a relative, as `sched_setscheduler(2)` set it.
     policy: AtomicI32,
 }
@@ -31,6 +33,7 @@ impl SchedState {
             is_runnable: AtomicBool::new(false),
             sleeps: AtomicU64::new(0),
             preemptions: AtomicU64::new(0),
+            departure: AtomicU64::new(0),
             policy: AtomicI32::new(0),
         }
     }
@@ -81,6 +84,16 @@ impl SchedState {
     /// Sets the mask of allowed CPUs; it takes effect when the thread is next placed.
     pub fn set_affinity(&self, mask: u64) {
         self.affinity.store(mask, Relaxed);
+    }
+
+    /// See the field.
+    pub fn departure(&self) -> u64 {
+        self.departure.load(Relaxed)
+    }
+
+    /// For the scheduler, when the thread gets or leaves a CPU.
+    pub fn set_departure(&self, departure: u64) {
+        self.departure.store(departure, Relaxed);
     }
 
     /// The policy of `sched_getscheduler(2)`.

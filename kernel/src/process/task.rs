@@ -22,7 +22,7 @@ use ostd::{
 use readiness::Waiter;
 
 use super::{Thread, Work, exit};
-use crate::{prelude::*, signal, syscall, time::ThreadParker, vm::AddressSpace};
+use crate::{prelude::*, sched, signal, syscall, time::ThreadParker, vm::AddressSpace};
 
 /// What OSTD keeps as every task's shared data.
 pub enum TaskData {
@@ -175,6 +175,7 @@ pub fn init() {
         });
     });
     inject_post_schedule_handler(|| {
+        sched::on_switched();
         with_current(|thread, local| {
             thread.cpu_time.switch_in();
             local.load(&disable_local());

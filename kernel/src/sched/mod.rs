@@ -17,15 +17,22 @@
 //! 2. OSTD enqueues a task that was woken before it slept, too. `enqueue` then finds `Some(c)` and, by taking `c`'s lock,
 //!    waits until the sleeper has either looked at its wake flag or given up the CPU (1). So no wake-up is lost.
 //!
+//! 3. A task in a CPU's queue is off every other CPU: its context is saved. Else two CPUs could each wait for the task that
+//!    the other one is just leaving, with IRQs off, for ever. A task that is not off its CPU yet is queued there and not stolen.
+//!
 //! # Concurrency
 //! Each queue has one spin lock, taken with IRQs disabled: callers are in any context. No function holds two of them.
 //! Lengths and idle flags are mirrored in atomics so that choosing a CPU takes no lock; a stale value only costs balance.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use ostd::{
-    cpu::{CpuId, PinCurrentCpu, all_cpus, num_cpus},
+    cpu::{CpuId, CpuSet, PinCurrentCpu, all_cpus, num_cpus},
     irq::disable_local,
+    smp::inter_processor_call,
     task::{
         Task, TaskOptions, disable_preempt, halt_cpu,
         scheduler::{
@@ -38,7 +45,11 @@ use ostd::{
 
 use spin::Once;
 
-use crate::{prelude::*, process::TaskData, time};
+use crate::{
+    prelude::*,
+    process::{TaskData, Thread},
+    time,
+};
 
 /// Timer ticks (1 ms each) that a task may run while another one waits.
 pub const SLICE_TICKS: u32 = 4;
@@ -87,6 +98,48 @@ pub fn run_idle_on_cpu(first: fn()) -> ! {
     }
 }
 
+/// For the hook that runs when this CPU has switched: the task that it left is off it.
+pub fn on_switched() {
+    let cpu = disable_preempt().current_cpu();
+    if let Some(queue) = SCHEDULER.get().and_then(|scheduler| scheduler.queues.get(cpu.as_usize())) {
+        // Only this CPU writes. Release pairs with the Acquire in `is_off_cpu`.
+        queue.departures.store(queue.departures.load(Relaxed) + 1, Release);
+    }
+}
+
+/// Whether only the boot CPU may run programs.
+static IS_ALONE: AtomicBool = AtomicBool::new(false);
+
+/// Whether programs may run on `cpu`.
+pub fn is_usable(cpu: CpuId) -> bool {
+    cpu == CpuId::bsp() || !IS_ALONE.load(Relaxed)
+}
+
+/// Checks that interrupts between CPUs arrive, and keeps to the boot CPU if they do not: translations of other CPUs could not
+/// be flushed. OSTD 0.18.0 misdirects them where there is no x2APIC, as in QEMU 7.2 without KVM. Call once, on the boot CPU,
+/// before the first program.
+pub fn probe_interrupts() {
+    static ANSWERS: AtomicUsize = AtomicUsize::new(0);
+    let mut others = CpuSet::new_empty();
+    all_cpus().filter(|cpu| *cpu != CpuId::bsp()).for_each(|cpu| others.add(cpu));
+    let expected = others.count();
+    inter_processor_call(&others, || {
+        ANSWERS.fetch_add(1, Relaxed);
+    });
+    let deadline = time::Deadline::after_nanos(PROBE_NANOS);
+    while ANSWERS.load(Relaxed) < expected {
+        if deadline.has_passed() {
+            IS_ALONE.store(true, Relaxed);
+            ostd::warn!("interrupts between CPUs do not arrive: only one CPU is used");
+            return;
+        }
+        halt_cpu(); // Until the next tick, a millisecond away.
+    }
+}
+
+/// How long the other CPUs have to answer at boot, in nanoseconds.
+const PROBE_NANOS: u64 = 300_000_000;
+
 fn mark_runnable(task: &Task, is_runnable: bool) {
     if let Some(TaskData::User(thread)) = task.data().downcast_ref() {
         thread.sched.set_runnable(is_runnable);
@@ -110,6 +163,8 @@ struct CpuQueue {
     is_idle: AtomicBool,
     /// How often it switched to another task.
     switches: AtomicU64,
+    /// How many switches away from a task it has completed. Only the CPU itself writes.
+    departures: AtomicU64,
 }
 
 struct RunQueue {
@@ -137,7 +192,13 @@ impl CpuQueue {
             waiting: AtomicUsize::new(0),
             is_idle: AtomicBool::new(true),
             switches: AtomicU64::new(0),
+            departures: AtomicU64::new(0),
         }
+    }
+
+    /// The number that `departures` will have when the task that now leaves is off this CPU.
+    fn next_departure(&self) -> u64 {
+        self.departures.load(Relaxed) + 1
     }
 
     fn is_idle(&self) -> bool {
@@ -169,7 +230,12 @@ impl FifoScheduler {
             Some(TaskData::User(thread)) => thread,
             _ => return disable_preempt().current_cpu(),
         };
-        let is_allowed = |cpu: &CpuId| thread.sched.may_run_on(*cpu);
+        let is_allowed = |cpu: &CpuId| is_usable(*cpu) && thread.sched.may_run_on(*cpu);
+        if let Some(cpu) = thread.sched.last_cpu()
+            && !self.is_off_cpu(thread, cpu)
+        {
+            return cpu; // Invariant 3.
+        }
         let home = match flags {
             EnqueueFlags::Wake => thread.sched.last_cpu().filter(is_allowed),
             EnqueueFlags::Spawn => None,
@@ -182,6 +248,12 @@ impl FifoScheduler {
         idle.unwrap_or(home)
     }
 
+    /// Whether the context of a thread that left `cpu`, its last one, is saved.
+    fn is_off_cpu(&self, thread: &Thread, cpu: CpuId) -> bool {
+        // Acquire pairs with the Release in `on_switched`.
+        self.queue(cpu).departures.load(Acquire) >= thread.sched.departure()
+    }
+
     fn least_loaded(&self, is_allowed: impl Fn(&CpuId) -> bool) -> CpuId {
         let load = |cpu: &CpuId| {
             let queue = self.queue(*cpu);
@@ -192,6 +264,9 @@ impl FifoScheduler {
 
     /// Takes the longest waiting task of the longest other queue that may run on `thief`.
     fn steal_for(&self, thief: CpuId) -> Option<Arc<Task>> {
+        if !is_usable(thief) {
+            return None;
+        }
         let others = all_cpus().filter(|cpu| *cpu != thief);
         let victim = others.max_by_key(|cpu| self.queue(*cpu).waiting.load(Relaxed))?;
         let queue = self.queue(victim);
@@ -200,7 +275,9 @@ impl FifoScheduler {
         }
         let mut run_queue = queue.inner.lock();
         let may_move = |task: &Arc<Task>| match task.data().downcast_ref() {
-            Some(TaskData::User(thread)) => thread.sched.may_run_on(thief),
+            Some(TaskData::User(thread)) => {
+                thread.sched.may_run_on(thief) && self.is_off_cpu(thread, victim)
+            }
             _ => false,
         };
         let position = run_queue.ready.iter().position(may_move)?;
@@ -247,7 +324,9 @@ impl Scheduler for FifoScheduler {
     fn local_rq_with(&self, f: &mut dyn FnMut(&dyn LocalRunQueue)) {
         let irq_guard = disable_local();
         let cpu = irq_guard.current_cpu();
-        f(&LocalQueue { cpu, run_queue: &mut self.queue(cpu).inner.lock() });
+        let queue = self.queue(cpu);
+        let departure = queue.next_departure();
+        f(&LocalQueue { cpu, departure, run_queue: &mut queue.inner.lock() });
     }
 
     fn mut_local_rq_with(&self, f: &mut dyn FnMut(&mut dyn LocalRunQueue)) {
@@ -258,7 +337,8 @@ impl Scheduler for FifoScheduler {
         let stolen = if queue.is_idle() { self.steal_for(cpu) } else { None };
         let mut run_queue = queue.inner.lock();
         run_queue.ready.extend(stolen);
-        f(&mut LocalQueue { cpu, run_queue: &mut run_queue });
+        let departure = queue.next_departure();
+        f(&mut LocalQueue { cpu, departure, run_queue: &mut run_queue });
         queue.mirror(&run_queue);
     }
 }
@@ -266,6 +346,8 @@ impl Scheduler for FifoScheduler {
 /// A CPU's run queue under its lock, as OSTD sees it.
 struct LocalQueue<'a> {
     cpu: CpuId,
+    /// See [`CpuQueue::next_departure`].
+    departure: u64,
     run_queue: &'a mut RunQueue,
 }
 
@@ -297,11 +379,13 @@ impl LocalRunQueue for LocalQueue<'_> {
         };
         if let Some(TaskData::User(thread)) = next.data().downcast_ref() {
             thread.sched.set_last_cpu(self.cpu);
+            thread.sched.set_departure(u64::MAX);
         }
         run_queue.switches += 1;
         let previous = run_queue.current.replace(next);
         if let Some(TaskData::User(thread)) = previous.as_ref().and_then(|task| task.data().downcast_ref()) {
             thread.sched.count_preemption();
+            thread.sched.set_departure(self.departure);
         }
         run_queue.ready.extend(previous.filter(|task| !is_idle_task(task)));
         run_queue.ticks = 0;
@@ -311,6 +395,9 @@ impl LocalRunQueue for LocalQueue<'_> {
     fn dequeue_current(&mut self) -> Option<Arc<Task>> {
         let current = self.run_queue.current.take()?;
         mark_runnable(&current, false);
+        if let Some(TaskData::User(thread)) = current.data().downcast_ref() {
+            thread.sched.set_departure(self.departure);
+        }
         current.schedule_info().cpu.set_to_none();
         Some(current)
     }

@@ -62,9 +62,10 @@ fn check_owner(ctx: &Context, target: &Thread) -> Result<()> {
     if is_owner || own.has(Capabilities::SYS_NICE) { Ok(()) } else { Err(EPERM) }
 }
 
-/// The mask of the CPUs that exist.
+/// The mask of the CPUs that run programs.
 fn all_cpus() -> u64 {
-    u64::MAX >> 64usize.saturating_sub(ostd::cpu::num_cpus()).min(63)
+    let usable = ostd::cpu::all_cpus().filter(|cpu| crate::sched::is_usable(*cpu));
+    usable.fold(0, |mask, cpu| mask | 1u64.checked_shl(cpu.as_usize() as u32).unwrap_or(0))
 }
 
 /// `sched_getaffinity(2)`: the number of bytes written.
