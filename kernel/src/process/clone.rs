@@ -330,8 +330,9 @@ impl Process {
             parent_pid: AtomicU32::new(0),
             parent: SpinLock::new(Weak::new()),
             children: SpinLock::new(Vec::new()),
-            group: AtomicU32::new(pid),
-            session: AtomicU32::new(pid),
+            // As on Linux it belongs to no group and session until it calls `setsid(2)`.
+            group: AtomicU32::new(0),
+            session: AtomicU32::new(0),
             exit_signal: AtomicU32::new(0),
         })
     }
