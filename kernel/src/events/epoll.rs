@@ -26,8 +26,10 @@ static TOPOLOGY: Topology = Topology::new();
 /// What each user may still watch.
 static QUOTAS: SpinLock<BTreeMap<u32, Arc<WatchQuota>>> = SpinLock::new(BTreeMap::new());
 
-/// `/proc/sys/fs/epoll/max_user_watches`; 0 until it is first asked for.
-static MAX_USER_WATCHES: AtomicUsize = AtomicUsize::new(0);
+/// `/proc/sys/fs/epoll/max_user_watches`; [`UNSET`] until it is set.
+static MAX_USER_WATCHES: AtomicUsize = AtomicUsize::new(UNSET);
+
+const UNSET: usize = usize::MAX;
 
 /// Bytes of memory that an entry costs, roughly.
 const ENTRY_COST: usize = 192;
@@ -35,7 +37,7 @@ const ENTRY_COST: usize = 192;
 /// How many files each user may watch with all epolls together.
 pub fn max_user_watches() -> usize {
     match MAX_USER_WATCHES.load(Relaxed) {
-        0 => default_max_user_watches(),
+        UNSET => default_max_user_watches(),
         max => max,
     }
 }
@@ -46,8 +48,7 @@ pub fn max_user_watches() -> usize {
 /// `EINVAL` if it is negative.
 pub fn set_max_user_watches(max: i64) -> Result<()> {
     let max = usize::try_from(max).map_err(|_| EINVAL)?;
-    // Zero is stored as the nearest value that is told from "not asked for yet"; the quotas get it as it is.
-    MAX_USER_WATCHES.store(max.max(1), Relaxed);
+    MAX_USER_WATCHES.store(max, Relaxed);
     QUOTAS.lock().values().for_each(|quota| quota.set_limit(max));
     Ok(())
 }
@@ -131,6 +132,10 @@ impl File for EpollFile {
 
     fn name(&self) -> Vec<u8> {
         b"anon_inode:[eventpoll]".to_vec()
+    }
+
+    fn ignores_lseek(&self) -> bool {
+        true
     }
 
     /// One line per entry, ordered by description and number as in Linux's tree.

@@ -163,6 +163,10 @@ impl File for EventFile {
         b"anon_inode:[eventfd]".to_vec()
     }
 
+    fn ignores_lseek(&self) -> bool {
+        true
+    }
+
     fn fdinfo(&self, out: &mut String) {
         let value = self.counter.read(|counter| counter.0);
         let (id, semaphore) = (self.id, u32::from(self.is_semaphore));

@@ -7,6 +7,23 @@
 //! about events and nothing else: [`eventfd`], [`epoll`], [`poll_table`]. Every file's readiness is in that file's own module; the
 //! calls are in `syscall/{epoll,poll,select,eventfd}.rs`.
 //!
+//! # The walk of a look: `epoll_wait(2)` to a pipe's readiness
+//! 1. `syscall::epoll::sys_epoll_wait`: the descriptor, the buffer (`syscall/epoll.rs`)
+//! 2. `Epoll::wait`: look once, then sleep and look (`readiness/src/epoll/mod.rs`)
+//! 3. `Core::harvest`: the ready list (`readiness/src/epoll/harvest.rs`)
+//! 4. `report_only`, or `report` for several: ask and copy out (the same file)
+//! 5. `Description::poll`: the one virtual call (`events/epoll.rs`)
+//! 6. `PipeEnd::poll` (`fs/pipe/end.rs`)
+//! 7. `Tracked::poll`: the cached answer; if it is old, `State::readiness` looks at the ring (`fs/pipe/state.rs`)
+//!
+//! # The walk of a wake: `write(2)` on a pipe to a thread asleep in `epoll_wait(2)`
+//! 1. `Pipe::write`: the bytes, then the edge (`fs/pipe/mod.rs`)
+//! 2. `Tracked::update`: bump, unlock, notify (`readiness/src/tracked.rs`)
+//! 3. `Observers::notify`: whom it concerns (`readiness/src/observers.rs`)
+//! 4. `Entry::on_ready`: onto the ready list (`readiness/src/epoll/entry.rs`); then step 3 again, for those who wait for the epoll
+//! 5. `Alarm::on_ready`: armed, and the first to ring (`readiness/src/waiter.rs`)
+//! 6. `Waker::wake_up`: to the scheduler
+//!
 //! # Vocabulary
 //! As in the crate: *pollee*, *observer*, *cache*, *mask*, *waiter*, *entry*, *ready list*, *harvest*; and *watch*: a file that
 //! one call of `poll(2)` or `select(2)` looks at.

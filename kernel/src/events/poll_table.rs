@@ -14,6 +14,7 @@ use crate::{
         table::{Fd, FileTable},
     },
     prelude::*,
+    process::Work,
     time::Deadline,
 };
 
@@ -70,10 +71,15 @@ impl PollTable {
                 }
             }
         });
-        ctx.wait(&subjects, timeout, || match look(&mut watches.borrow_mut(), &counts) {
+        let outcome = ctx.wait(&subjects, timeout, || match look(&mut watches.borrow_mut(), &counts) {
             0 => None,
             ready => Some(ready),
-        })
+        });
+        match outcome {
+            // Here, and only here, Linux prefers a signal to the end of the time.
+            Err(WaitError::TimedOut) if ctx.thread.is_requested(Work::SIGNAL) => Err(WaitError::Interrupted),
+            outcome => outcome,
+        }
     }
 
     /// Whether every number was that of an open file.

@@ -339,6 +339,11 @@ pub trait File: Any + Send + Sync {
         false
     }
 
+    /// Whether `lseek(2)` succeeds and does nothing, as for eventfd, epoll and their like (Linux's `noop_llseek`).
+    fn ignores_lseek(&self) -> bool {
+        false
+    }
+
     /// The inode behind the file: metadata, `/proc/self/fd` links, mappings, directories.
     fn inode(&self) -> &Arc<dyn crate::fs::Inode>;
 

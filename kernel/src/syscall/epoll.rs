@@ -4,9 +4,10 @@
 //!
 //! The three ways to wait differ only in how their arguments are decoded into a [`Wait`].
 
+use ostd::mm::MAX_USERSPACE_VADDR;
 use readiness::{
     Timeout, WaitError,
-    epoll::{AddError, Epoll, EpollEvent, EpollWaitError, ModifyError, Sink, flags},
+    epoll::{AddError, Epoll, EpollEvent, EpollWaitError, ModifyError, Sink},
 };
 
 use super::sigmask::{self, SigMask};
@@ -65,58 +66,50 @@ pub fn sys_epoll_ctl(ctx: &Context, epfd: Fd, operation: i32, fd: Fd, event: Vad
     if target.file().pollable().is_none() {
         return Err(EPERM);
     }
+    if Arc::ptr_eq(&description, &target) {
+        return Err(EINVAL);
+    }
     let epoll = epoll_of(&description)?;
     match operation {
         EPOLL_CTL_ADD => epoll.add(fd, &target, event)?,
         EPOLL_CTL_DEL => epoll.delete(fd, &target).map_err(|_| ENOENT)?,
-        EPOLL_CTL_MOD if event.events & flags::EXCLUSIVE == 0 && Arc::ptr_eq(&description, &target) => return Err(EINVAL),
         EPOLL_CTL_MOD => epoll.modify(fd, &target, event)?,
         _ => return Err(EINVAL),
     }
     Ok(0)
 }
 
-/// `epoll_wait(2)`: `timeout` in milliseconds, negative for none.
+/// `epoll_wait(2)`, and what the other two come down to: answers how many events were stored, 0 when time is up.
 ///
 /// # Errors
-/// As [`Wait::run`].
-pub fn sys_epoll_wait(ctx: &Context, epfd: Fd, events: Vaddr, max: i32, timeout: i32) -> Result<isize> {
-    Wait { epfd, events, max, timeout: sigmask::timeout_from_millis(timeout) }.run(ctx)
+/// `EBADF`; `EINVAL` for a bad count or if it is no epoll; `EFAULT`; `EINTR`, whatever `SA_RESTART` says.
+pub fn sys_epoll_wait(ctx: &Context, wait: Wait) -> Result<isize> {
+    let description = ctx.file(wait.epfd)?;
+    if wait.max <= 0 || wait.max > MAX_EVENTS {
+        return Err(EINVAL);
+    }
+    let max = wait.max as usize;
+    let mut buffer = UserBuffer::new(ctx, wait.events, max)?;
+    let epoll = epoll_of(&description)?;
+    match epoll.wait(&mut ctx.waiter.borrow_mut(), max, wait.timeout, &mut buffer) {
+        Ok(count) => Ok(count as isize),
+        Err(EpollWaitError::Wait(WaitError::TimedOut)) => Ok(0),
+        Err(EpollWaitError::Wait(WaitError::Interrupted)) => Err(EINTR),
+        Err(EpollWaitError::Fault) => Err(EFAULT),
+    }
 }
 
-/// `epoll_pwait(2)`: with `mask`, if not null, as signal mask while it waits.
+/// `epoll_pwait(2)` and `epoll_pwait2(2)`: with `mask`, if not null, as signal mask while it waits.
 ///
 /// # Errors
-/// `EINVAL` for a mask of another size; as [`Wait::run`].
-pub fn sys_epoll_pwait(
-    ctx: &Context,
-    [epfd, events, max, timeout, mask, mask_size]: [usize; 6],
-) -> Result<isize> {
+/// `EINVAL` for a mask of another size; as [`sys_epoll_wait`].
+pub fn sys_epoll_pwait(ctx: &Context, wait: Wait, mask: Vaddr, mask_size: usize) -> Result<isize> {
     let mask = SigMask::read(ctx, mask, mask_size)?;
-    let timeout = sigmask::timeout_from_millis(timeout as i32);
-    let wait = Wait { epfd: epfd as Fd, events, max: max as i32, timeout };
-    sigmask::with_mask(ctx, mask, || wait.run(ctx))
+    sigmask::with_mask(ctx, mask, || sys_epoll_wait(ctx, wait))
 }
 
-/// `epoll_pwait2(2)`: with the timeout as a `struct timespec`, null for none.
-///
-/// # Errors
-/// `EFAULT` or `EINVAL` for the timeout; as [`sys_epoll_pwait`].
-pub fn sys_epoll_pwait2(
-    ctx: &Context,
-    [epfd, events, max, timeout, mask, mask_size]: [usize; 6],
-) -> Result<isize> {
-    let timeout = match timeout {
-        0 => Timeout::Never,
-        address => sigmask::timeout_from_nanos(ctx.read_val::<Timespec>(address)?.to_nanos()?),
-    };
-    let mask = SigMask::read(ctx, mask, mask_size)?;
-    let wait = Wait { epfd: epfd as Fd, events, max: max as i32, timeout };
-    sigmask::with_mask(ctx, mask, || wait.run(ctx))
-}
-
-/// What all the waiting calls come down to.
-struct Wait {
+/// The decoded arguments of the waiting calls.
+pub struct Wait {
     epfd: Fd,
     events: Vaddr,
     max: i32,
@@ -124,30 +117,39 @@ struct Wait {
 }
 
 impl Wait {
-    /// Waits, and answers how many events were stored; 0 when time is up.
+    /// Decodes the arguments of `epoll_wait(2)`: the timeout is in milliseconds, negative for none.
+    pub fn in_millis([epfd, events, max, timeout, ..]: [usize; 6]) -> Self {
+        let timeout = sigmask::timeout_from_millis(timeout as i32);
+        Self { epfd: epfd as Fd, events, max: max as i32, timeout }
+    }
+
+    /// Decodes the arguments of `epoll_pwait2(2)`: the timeout is a `struct timespec`, null for none.
     ///
     /// # Errors
-    /// `EBADF`; `EINVAL` for a bad count or if it is no epoll; `EFAULT`; `EINTR`, whatever `SA_RESTART` says.
-    #[inline]
-    fn run(self, ctx: &Context) -> Result<isize> {
-        let description = ctx.file(self.epfd)?;
-        if self.max <= 0 || self.max > MAX_EVENTS {
-            return Err(EINVAL);
-        }
-        let max = self.max as usize;
-        let mut buffer = UserBuffer(ctx.writer(self.events, max * size_of::<RawEvent>())?);
-        let epoll = epoll_of(&description)?;
-        match epoll.wait(&mut ctx.waiter.borrow_mut(), max, self.timeout, &mut buffer) {
-            Ok(count) => Ok(count as isize),
-            Err(EpollWaitError::Wait(WaitError::TimedOut)) => Ok(0),
-            Err(EpollWaitError::Wait(WaitError::Interrupted)) => Err(EINTR),
-            Err(EpollWaitError::Fault) => Err(EFAULT),
-        }
+    /// `EFAULT` or `EINVAL` for the timeout.
+    pub fn in_timespec(ctx: &Context, [epfd, events, max, timeout, ..]: [usize; 6]) -> Result<Self> {
+        let timeout = match timeout {
+            0 => Timeout::Never,
+            address => sigmask::timeout_from_nanos(ctx.read_val::<Timespec>(address)?.to_nanos()?),
+        };
+        Ok(Self { epfd: epfd as Fd, events, max: max as i32, timeout })
     }
 }
 
 /// The caller's array of events.
 struct UserBuffer<'a>(VmWriter<'a, Fallible>);
+
+impl<'a> UserBuffer<'a> {
+    /// The array of `max` events at `address`. What would lie beyond user space faults when it is written: programs pass the
+    /// largest count there is with an array that is smaller.
+    ///
+    /// # Errors
+    /// `EFAULT` if it does not begin in user space.
+    fn new(ctx: &'a Context, address: Vaddr, max: usize) -> Result<Self> {
+        let room = MAX_USERSPACE_VADDR.checked_sub(address).ok_or(EFAULT)?;
+        ctx.writer(address, room.min(max * size_of::<RawEvent>())).map(Self)
+    }
+}
 
 impl Sink for UserBuffer<'_> {
     fn put(&mut self, events: &[EpollEvent]) -> usize {
@@ -157,18 +159,17 @@ impl Sink for UserBuffer<'_> {
             for (raw, event) in raw.iter_mut().zip(batch) {
                 *raw = encode_event(*event);
             }
-            let bytes = &raw.as_bytes()[..size_of_val(batch_of(&raw, batch.len()))];
-            match self.0.write_fallible(&mut VmReader::from(bytes).to_fallible()) {
-                Ok(_) => total += batch.len(),
-                Err((_, copied)) => return total + copied / size_of::<RawEvent>(),
+            let bytes = &raw.as_bytes()[..size_of_val(&raw[..batch.len()])];
+            let copied = match self.0.write_fallible(&mut VmReader::from(bytes).to_fallible()) {
+                Ok(copied) | Err((_, copied)) => copied / size_of::<RawEvent>(),
+            };
+            total += copied;
+            if copied < batch.len() {
+                break;
             }
         }
         total
     }
-}
-
-fn batch_of(raw: &[RawEvent; BATCH], len: usize) -> &[RawEvent] {
-    &raw[..len.min(BATCH)]
 }
 
 fn encode_event(event: EpollEvent) -> RawEvent {

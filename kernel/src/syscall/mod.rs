@@ -37,7 +37,7 @@ pub mod time;
 use ostd::arch::cpu::context::UserContext;
 use syscalls::Sysno;
 
-use self::{attributes::XattrTarget, dir::DirentFormat, stat::AT_SYMLINK_NOFOLLOW};
+use self::{attributes::XattrTarget, dir::DirentFormat, epoll::Wait, stat::AT_SYMLINK_NOFOLLOW};
 use crate::{fs::walk::AT_FDCWD, prelude::*, process::Work, trace};
 
 /// Runs the system call that `regs` ask for and stores its answer in them.
@@ -248,7 +248,7 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
             time::sys_clock_nanosleep(ctx, a[0] as i32, a[1] as i32, a[2], a[3])
         }
         Sysno::exit_group => process::sys_exit_group(ctx, a[0] as i32),
-        Sysno::epoll_wait => epoll::sys_epoll_wait(ctx, a[0] as i32, a[1], a[2] as i32, a[3] as i32),
+        Sysno::epoll_wait => epoll::sys_epoll_wait(ctx, Wait::in_millis(a)),
         Sysno::epoll_ctl => epoll::sys_epoll_ctl(ctx, a[0] as i32, a[1] as i32, a[2] as i32, a[3]),
         Sysno::tgkill => signal::sys_tgkill(ctx, a[0] as i32, a[1] as i32, a[2] as i32),
         Sysno::utimes => attributes::sys_futimesat(ctx, AT_FDCWD, a[0], a[1]),
@@ -272,7 +272,7 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::get_robust_list => futex::sys_get_robust_list(ctx, a[0] as i32, a[1], a[2]),
         Sysno::sync_file_range => storage::sys_sync_file_range(ctx, a[0] as i32, a[1] as i64, a[2] as i64, a[3] as u32),
         Sysno::utimensat => attributes::sys_utimensat(ctx, a[0] as i32, a[1], a[2], a[3] as u32),
-        Sysno::epoll_pwait => epoll::sys_epoll_pwait(ctx, a),
+        Sysno::epoll_pwait => epoll::sys_epoll_pwait(ctx, Wait::in_millis(a), a[4], a[5]),
         Sysno::eventfd => eventfd::sys_eventfd2(ctx, a[0] as u32, 0),
         Sysno::fallocate => storage::sys_fallocate(ctx, a[0] as i32, a[1] as u32, a[2] as i64, a[3] as i64),
         Sysno::eventfd2 => eventfd::sys_eventfd2(ctx, a[0] as u32, a[1] as u32),
@@ -303,7 +303,7 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::close_range => file::sys_close_range(ctx, a[0] as u32, a[1] as u32, a[2] as u32),
         Sysno::openat2 => file::sys_openat2(ctx, a[0] as i32, a[1], a[2], a[3]),
         Sysno::faccessat2 => stat::sys_faccessat2(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32),
-        Sysno::epoll_pwait2 => epoll::sys_epoll_pwait2(ctx, a),
+        Sysno::epoll_pwait2 => epoll::sys_epoll_pwait(ctx, Wait::in_timespec(ctx, a)?, a[4], a[5]),
         Sysno::fchmodat2 => attributes::sys_fchmodat2(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32),
         _ => not_implemented(call),
     }

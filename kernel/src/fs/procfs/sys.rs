@@ -14,7 +14,9 @@ use super::{
     file_system, inode_number,
 };
 use crate::{
+    events::epoll,
     file::table::NR_OPEN,
+    fs::pipe,
     prelude::*,
     process::table,
     random, system,
@@ -61,13 +63,25 @@ const RANDOM: &[(&str, Node)] = &[
 ];
 
 const FS: &[(&str, Node)] = &[
+    ("epoll", Dir(EPOLL)),
     ("file-max", Fixed(|_| text(format_args!("{}\n", i64::MAX)))),
     ("file-nr", Fixed(|_| text(format_args!("{}\t0\t{}\n", crate::file::open_descriptions(), i64::MAX)))),
     ("nr_open", Fixed(|_| text(format_args!("{NR_OPEN}\n")))),
     ("overflowgid", Fixed(|_| text(format_args!("65534\n")))),
     ("overflowuid", Fixed(|_| text(format_args!("65534\n")))),
-    ("pipe-max-size", Fixed(|_| text(format_args!("{}\n", 1 << 20)))),
+    (
+        "pipe-max-size",
+        Setting(|_| text(format_args!("{}\n", pipe::max_size())), |_, bytes| pipe::set_max_size(parse(bytes)?)),
+    ),
 ];
+
+const EPOLL: &[(&str, Node)] = &[(
+    "max_user_watches",
+    Setting(
+        |_| text(format_args!("{}\n", epoll::max_user_watches())),
+        |_, bytes| epoll::set_max_user_watches(parse(bytes)?),
+    ),
+)];
 
 const NET: &[(&str, Node)] = &[("core", Dir(&[("somaxconn", Fixed(|_| text(format_args!("4096\n"))))]))];
 
