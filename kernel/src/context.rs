@@ -31,6 +31,8 @@ pub struct Context<'a> {
     pub vm: Arc<AddressSpace>,
     /// Puts the thread to sleep; its waker is `thread.waker`.
     pub waiter: RefCell<Waiter<ThreadParker>>,
+    /// The caller's descriptor table: a copy of `thread.files`, that costs no lock. See [`Self::replace_files`].
+    pub own_files: RefCell<Arc<FileTable>>,
     /// What `poll(2)` keeps from call to call.
     pub poll_scratch: RefCell<PollScratch>,
     /// What `select(2)` keeps from call to call.
@@ -61,7 +63,7 @@ impl Context<'_> {
 
     /// The caller's descriptor table.
     pub fn files(&self) -> Arc<FileTable> {
-        self.thread.files.lock().clone()
+        self.own_files.borrow().clone()
     }
 
     /// The description behind `fd`.
@@ -69,7 +71,14 @@ impl Context<'_> {
     /// # Errors
     /// `EBADF` if there is none.
     pub fn file(&self, fd: Fd) -> Result<Arc<Description>> {
-        self.thread.files.lock().get(fd)
+        self.own_files.borrow().get(fd)
+    }
+
+    /// Gives the caller another descriptor table, and returns the old one.
+    pub fn replace_files(&self, files: Arc<FileTable>) -> Arc<FileTable> {
+        let shown = core::mem::replace(&mut *self.thread.files.lock(), files.clone());
+        drop(shown);
+        self.own_files.replace(files)
     }
 
     /// The caller's root, working directory and umask.

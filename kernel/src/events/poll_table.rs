@@ -35,21 +35,26 @@ pub struct PollTable {
 }
 
 impl PollTable {
-    /// Looks up the files. Negative numbers are ignored, others that are not open are ready with `NVAL`.
-    pub fn load(&mut self, files: &FileTable, requests: impl ExactSizeIterator<Item = (Fd, IoEvents)>) {
+    /// Looks up the files. Negative numbers are ignored, others that are not open are ready with `NVAL`. Returns whether all
+    /// were open.
+    pub fn load(&mut self, files: &FileTable, requests: impl ExactSizeIterator<Item = (Fd, IoEvents)>) -> bool {
         self.watches.clear();
         // Not under the lock of the table.
         self.watches.reserve(requests.len());
         let files = files.view();
+        let mut is_complete = true;
         self.watches.extend(requests.map(|(fd, wanted)| {
             let file = files.get(fd).cloned();
             let mask = match &file {
                 Some(_) => wanted | IoEvents::ALWAYS | IoEvents::NVAL,
-                None if fd >= 0 => IoEvents::NVAL,
-                None => IoEvents::empty(),
+                None => {
+                    is_complete = false;
+                    if fd >= 0 { IoEvents::NVAL } else { IoEvents::empty() }
+                }
             };
             Watch { file, mask, ready: IoEvents::empty() }
         }));
+        is_complete
     }
 
     /// Waits until a file has something of what is wanted that `counts`, and returns how many have. `counts` gets the position
@@ -80,11 +85,6 @@ impl PollTable {
             Err(WaitError::TimedOut) if ctx.thread.is_requested(Work::SIGNAL) => Err(WaitError::Interrupted),
             outcome => outcome,
         }
-    }
-
-    /// Whether every number was that of an open file.
-    pub fn is_complete(&self) -> bool {
-        self.watches.iter().all(|watch| watch.file.is_some())
     }
 
     /// What was found, in the order of the requests.

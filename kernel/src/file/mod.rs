@@ -94,6 +94,8 @@ pub struct Description<F: File + ?Sized = dyn File> {
     id: u64,
     access: AccessMode,
     status: AtomicU32,
+    /// [`File::is_seekable`], which does not change.
+    is_seekable: bool,
     /// Bytes from the start; used by seekable files only.
     position: Mutex<u64>,
     /// The name it was opened by; `None` for files that never had one.
@@ -130,6 +132,7 @@ impl<F: File> Description<F> {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             access,
             status: AtomicU32::new(status.bits()),
+            is_seekable: file.is_seekable(),
             position: Mutex::new(0),
             path,
             has_locks: AtomicBool::new(false),
@@ -237,7 +240,7 @@ impl Description {
         if !self.access.contains(AccessMode::READ) {
             return Err(EBADF);
         }
-        if !self.file.is_seekable() {
+        if !self.is_seekable {
             return self.file.read(ctx, dst, 0, status);
         }
         let mut position = self.position.lock();
@@ -263,7 +266,7 @@ impl Description {
         if !self.access.contains(AccessMode::WRITE) {
             return Err(EBADF);
         }
-        if !self.file.is_seekable() {
+        if !self.is_seekable {
             return self.file.write(ctx, src, 0, status).map(|written| written.count);
         }
         let mut position = self.position.lock();

@@ -79,8 +79,7 @@ pub fn exit_thread(ctx: &Context, code: u8) {
     clear_child_tid(ctx);
     // Descriptors close here, in a context that may sleep, and before the parent hears of the exit.
     process.uid.store(ctx.credentials().uid, Relaxed);
-    let files = core::mem::replace(&mut *thread.files.lock(), Arc::new(crate::file::table::FileTable::new()));
-    drop(files);
+    drop(ctx.replace_files(Arc::new(crate::file::table::FileTable::new())));
     table::lock().remove_thread(thread.tid());
     if thread.tid() == process.pid {
         *process.last_name.lock() = *thread.name.lock();

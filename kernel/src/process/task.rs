@@ -226,12 +226,14 @@ fn run(
     };
     let waiter = RefCell::new(Waiter::new(ThreadParker::new(thread.clone())));
     let process = thread.process.clone();
+    let own_files = RefCell::new(thread.files.lock().clone());
     let mut ctx = Context {
         thread,
         process,
         local,
         vm: local.vm(),
         waiter,
+        own_files,
         poll_scratch: RefCell::default(),
         select_scratch: RefCell::default(),
     };

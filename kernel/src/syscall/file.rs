@@ -129,8 +129,7 @@ pub fn sys_close_range(ctx: &Context, first: u32, last: u32, flags: u32) -> Resu
     }
     if flags & UNSHARE != 0 {
         let own = Arc::new(ctx.files().duplicate());
-        let old = core::mem::replace(&mut *ctx.thread.files.lock(), own);
-        drop(old);
+        drop(ctx.replace_files(own));
     }
     let (files, range) = (ctx.files(), first as usize..=last as usize);
     if flags & CLOEXEC != 0 {

@@ -29,6 +29,7 @@ pub mod sched;
 pub mod select;
 mod sigmask;
 pub mod signal;
+mod splice;
 mod stat;
 mod storage;
 mod sysinfo;
@@ -270,7 +271,10 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::ppoll => poll::sys_ppoll(ctx, a[0], a[1] as u32 as usize, a[2], a[3], a[4]),
         Sysno::set_robust_list => futex::sys_set_robust_list(ctx, a[0], a[1]),
         Sysno::get_robust_list => futex::sys_get_robust_list(ctx, a[0] as i32, a[1], a[2]),
+        Sysno::splice => splice::sys_splice(ctx, a),
+        Sysno::tee => splice::sys_tee(ctx, a[0] as i32, a[1] as i32, a[2], a[3] as u32),
         Sysno::sync_file_range => storage::sys_sync_file_range(ctx, a[0] as i32, a[1] as i64, a[2] as i64, a[3] as u32),
+        Sysno::vmsplice => splice::sys_vmsplice(ctx, a[0] as i32, a[1], a[2], a[3] as u32),
         Sysno::utimensat => attributes::sys_utimensat(ctx, a[0] as i32, a[1], a[2], a[3] as u32),
         Sysno::epoll_pwait => epoll::sys_epoll_pwait(ctx, Wait::in_millis(a), a[4], a[5]),
         Sysno::eventfd => eventfd::sys_eventfd2(ctx, a[0] as u32, 0),

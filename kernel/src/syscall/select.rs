@@ -98,14 +98,34 @@ pub struct SelectScratch {
 #[derive(Clone, Copy)]
 struct Request {
     fd: Fd,
-    /// In which sets.
-    is_in: [bool; 3],
+    /// In which sets: a bit for each, the first one the lowest.
+    sets: u8,
 }
+
+/// What is wanted of a file, by [`Request::sets`].
+const WANTED: [IoEvents; 8] = {
+    let mut wanted = [IoEvents::empty(); 8];
+    let mut sets = 0;
+    while sets < wanted.len() {
+        let mut set = 0;
+        while set < MEANING.len() {
+            if sets >> set & 1 != 0 {
+                wanted[sets] = wanted[sets].union(MEANING[set]);
+            }
+            set += 1;
+        }
+        sets += 1;
+    }
+    wanted
+};
 
 impl Request {
     fn wanted(self) -> IoEvents {
-        let wanted = MEANING.iter().zip(self.is_in).filter(|(_, is_in)| *is_in);
-        wanted.fold(IoEvents::empty(), |union, (events, _)| union | *events)
+        WANTED[usize::from(self.sets) % WANTED.len()]
+    }
+
+    fn is_in(self, set: usize) -> bool {
+        self.sets >> set & 1 != 0
     }
 }
 
@@ -120,8 +140,7 @@ fn select(ctx: &Context, count: i32, sets: [Vaddr; 3], timeout: Timeout<Deadline
     }
     scratch.collect_requests(count);
     let SelectScratch { sets: bits, requests, table } = scratch;
-    table.load(&files, requests.iter().map(|request| (request.fd, request.wanted())));
-    if !table.is_complete() {
+    if !table.load(&files, requests.iter().map(|request| (request.fd, request.wanted()))) {
         table.clear();
         return Err(EBADF);
     }
@@ -168,8 +187,9 @@ impl SelectScratch {
             while rest != 0 {
                 let bit = rest.trailing_zeros() as usize;
                 rest &= rest - 1;
-                let is_in = [reads, writes, exceptions].map(|set| set >> bit & 1 != 0);
-                requests.push(Request { fd: (index * BITS + bit) as Fd, is_in });
+                let [reads, writes, exceptions] = [reads, writes, exceptions].map(|set| (set >> bit & 1) as u8);
+                let sets = reads | writes << 1 | exceptions << 2;
+                requests.push(Request { fd: (index * BITS + bit) as Fd, sets });
             }
         }
     }
@@ -181,8 +201,8 @@ fn store_results(sets: &mut [Vec<u64>; 3], requests: &[Request], table: &PollTab
     let mut total = 0;
     for (request, watch) in requests.iter().zip(table.watches()).filter(|(_, watch)| !watch.ready.is_empty()) {
         let fd = request.fd as usize;
-        for ((set, events), is_in) in sets.iter_mut().zip(MEANING).zip(request.is_in) {
-            if is_in && events.intersects(watch.ready) {
+        for (index, (set, events)) in sets.iter_mut().zip(MEANING).enumerate() {
+            if request.is_in(index) && events.intersects(watch.ready) {
                 set[fd / BITS] |= 1 << (fd % BITS);
                 total += 1;
             }

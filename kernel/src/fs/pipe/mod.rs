@@ -16,6 +16,7 @@
 
 mod end;
 mod size;
+mod splice;
 mod state;
 
 use readiness::{IoEvents, Pollee, Tracked, Update};
@@ -23,6 +24,7 @@ use readiness::{IoEvents, Pollee, Tracked, Update};
 pub use self::{
     end::PipeEnd,
     size::{get_size, max_size, set_max_size, set_size},
+    splice::Patience,
 };
 use self::state::{Openers, READER, State, WRITER};
 use crate::{

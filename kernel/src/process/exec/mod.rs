@@ -407,9 +407,10 @@ fn switch_to(ctx: &Context, image: Image) {
 /// Descriptors are no longer shared after `execve(2)`, and those marked close.
 fn unshare_files(ctx: &Context) {
     let mut files = ctx.files();
-    if Arc::strong_count(&files) > 2 {
+    // One is this one, two are the thread's own.
+    if Arc::strong_count(&files) > 3 {
         files = Arc::new(files.duplicate());
-        *ctx.thread.files.lock() = files.clone();
+        drop(ctx.replace_files(files.clone()));
     }
     drop(files.remove_where(0..=usize::MAX, |_, close_on_exec| close_on_exec));
 }
