@@ -39,8 +39,9 @@ impl Pipe {
         if plan.is_empty() {
             return (writers == 0).then_some(Ok(0));
         }
-        let mut bytes = alloc::vec![0; plan.bytes().min(len)];
-        let lent = pages.drain(&plan, &mut IoDst::from_slice(&mut bytes), bytes.len());
+        let len = plan.bytes().min(len);
+        let mut bytes = alloc::vec![0; len];
+        let lent = pages.drain(&plan, &mut IoDst::from_slice(&mut bytes), len);
         Some(lent.and_then(|count| take(&bytes[..count])).map(|taken| {
             if let Taken::Gone(count @ 1..) = taken {
                 self.update(IoEvents::WRITABLE, |state| {
