@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! Models of epoll: the entry's state machine, the harvest, close and nesting (E1 to E3, H1 to H4, X1, X2, G1).
+//!
+//! All executions are explored; `LOOM_MAX_PREEMPTIONS=N` bounds that.
 
 #![cfg(loom)]
 
@@ -8,7 +10,7 @@ mod support;
 
 use std::sync::Arc;
 
-use loom::thread;
+use loom::{model, thread};
 use readiness::{
     IoEvents, Pollable, Timeout, Waiter,
     epoll::{
@@ -17,13 +19,6 @@ use readiness::{
     },
 };
 use support::{Buffer, File, TestParker, harvest, level, new_topology, with_flags};
-
-fn model(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    // LOOM_MAX_PREEMPTIONS=N looks deeper.
-    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
-    builder.check(body);
-}
 
 fn new_epoll() -> Arc<Epoll<File>> {
     Arc::new(support::new_epoll(new_topology()))
@@ -52,7 +47,7 @@ fn spawn_harvest(epoll: &Arc<Epoll<File>>, max: usize) -> thread::JoinHandle<Vec
 
 #[test]
 fn x1_an_event_during_add_is_told_or_found() {
-    model(3, || {
+    model(|| {
         let (epoll, file) = (new_epoll(), File::counter());
         let poster = spawn_post(&file);
         epoll.add(0, &file, with_flags(EDGE, 1)).unwrap();
@@ -63,7 +58,7 @@ fn x1_an_event_during_add_is_told_or_found() {
 
 #[test]
 fn x1_an_event_during_mod_is_told_or_found() {
-    model(3, || {
+    model(|| {
         let file = File::counter();
         let epoll = new_epoll();
         epoll.add(0, &file, EpollEvent { events: 0, data: 0 }).unwrap();
@@ -76,7 +71,7 @@ fn x1_an_event_during_mod_is_told_or_found() {
 
 #[test]
 fn x1_adding_a_ready_file_wakes_a_waiter() {
-    model(2, || {
+    model(|| {
         let (epoll, file) = (new_epoll(), File::counter());
         file.post();
         let waiter = spawn_wait(&epoll);
@@ -97,7 +92,7 @@ fn spawn_wait(epoll: &Arc<Epoll<File>>) -> thread::JoinHandle<Vec<u64>> {
 
 #[test]
 fn e1_an_edge_while_the_file_is_found_unready_is_not_lost() {
-    model(3, || {
+    model(|| {
         let file = File::counter();
         let epoll = watching(&file, EDGE);
         file.post();
@@ -113,7 +108,7 @@ fn e1_an_edge_while_the_file_is_found_unready_is_not_lost() {
 
 #[test]
 fn e1_an_edge_of_another_kind_during_a_report_is_not_lost() {
-    model(3, || {
+    model(|| {
         // Full: readable, not writable, until the other thread takes one.
         let file = File::counter_up_to(1);
         file.post();
@@ -134,7 +129,7 @@ fn e1_an_edge_of_another_kind_during_a_report_is_not_lost() {
 
 #[test]
 fn e2_oneshot_is_reported_once_however_events_and_harvests_interleave() {
-    model(3, || {
+    model(|| {
         let file = File::counter();
         let epoll = watching(&file, ONESHOT);
         file.post();
@@ -149,7 +144,7 @@ fn e2_oneshot_is_reported_once_however_events_and_harvests_interleave() {
 
 #[test]
 fn e2_oneshot_is_reported_once_for_each_mod() {
-    model(3, || {
+    model(|| {
         let file = File::counter();
         let epoll = watching(&file, ONESHOT);
         file.post();
@@ -166,7 +161,7 @@ fn e2_oneshot_is_reported_once_for_each_mod() {
 
 #[test]
 fn e3_deleting_races_with_notifying_and_harvesting_harmlessly() {
-    model(2, || {
+    model(|| {
         let file = File::counter();
         let epoll = watching(&file, 0);
         let poster = spawn_post(&file);
@@ -188,7 +183,7 @@ fn e3_deleting_races_with_notifying_and_harvesting_harmlessly() {
 
 #[test]
 fn r2_one_event_wakes_one_waiter_of_an_epoll() {
-    model(2, || {
+    model(|| {
         let file = File::counter();
         let epoll = watching(&file, EDGE);
         let parkers = [(); 2].map(|()| TestParker::new());
@@ -209,7 +204,7 @@ fn r2_one_event_wakes_one_waiter_of_an_epoll() {
 
 #[test]
 fn r2_n_events_wake_n_waiters_of_an_epoll() {
-    model(2, || {
+    model(|| {
         let files = [File::counter(), File::counter()];
         let epoll = new_epoll();
         for (fd, file) in (0..).zip(&files) {
@@ -227,7 +222,7 @@ fn r2_n_events_wake_n_waiters_of_an_epoll() {
 
 #[test]
 fn h2_a_short_or_faulting_buffer_loses_and_duplicates_nothing() {
-    model(3, || {
+    model(|| {
         let files = [File::counter(), File::counter(), File::counter()];
         let epoll = new_epoll();
         for (fd, file) in (0..).zip(&files) {
@@ -249,7 +244,7 @@ fn h2_a_short_or_faulting_buffer_loses_and_duplicates_nothing() {
 
 #[test]
 fn h3_a_poll_finds_what_another_thread_scans() {
-    model(3, || {
+    model(|| {
         let (topology, file) = (new_topology(), File::counter());
         let epoll = File::epoll(topology);
         epoll.as_ep().add(0, &file, level(1)).unwrap();
@@ -265,7 +260,7 @@ fn h3_a_poll_finds_what_another_thread_scans() {
 
 #[test]
 fn h3_a_harvest_finds_what_another_thread_scans() {
-    model(3, || {
+    model(|| {
         let file = File::counter();
         let epoll = watching(&file, 0);
         file.post();
@@ -277,7 +272,7 @@ fn h3_a_harvest_finds_what_another_thread_scans() {
 
 #[test]
 fn h4_queueing_again_is_silent() {
-    model(3, || {
+    model(|| {
         let (topology, file) = (new_topology(), File::counter());
         let (outer, inner) = (support::new_epoll(topology), File::epoll(topology));
         inner.as_ep().add(0, &file, level(1)).unwrap();
@@ -296,7 +291,7 @@ fn h4_queueing_again_is_silent() {
 
 #[test]
 fn x2_closing_races_with_notifying_and_harvesting_harmlessly() {
-    model(2, || {
+    model(|| {
         let quota = Arc::new(WatchQuota::new(9));
         let epoll = Arc::new(Epoll::<File>::new(new_topology(), quota.clone()));
         let file = File::counter();
@@ -319,7 +314,7 @@ fn x2_closing_races_with_notifying_and_harvesting_harmlessly() {
 
 #[test]
 fn x2_an_epoll_and_its_file_may_be_closed_at_once() {
-    model(3, || {
+    model(|| {
         let quota = Arc::new(WatchQuota::new(9));
         let epoll = Epoll::<File>::new(new_topology(), quota.clone());
         let file = File::counter();
@@ -334,7 +329,7 @@ fn x2_an_epoll_and_its_file_may_be_closed_at_once() {
 
 #[test]
 fn g1_two_adds_that_would_close_a_cycle_do_not_both_succeed() {
-    model(3, || {
+    model(|| {
         let topology = new_topology();
         let [a, b] = [(); 2].map(|()| File::epoll(topology));
         let other = {
@@ -352,7 +347,7 @@ fn g1_two_adds_that_would_close_a_cycle_do_not_both_succeed() {
 
 #[test]
 fn g1_turning_an_edge_round_does_not_deadlock_two_harvests() {
-    model(2, || {
+    model(|| {
         let topology = new_topology();
         let [a, b] = [(); 2].map(|()| File::epoll(topology));
         let file = File::counter();

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! Models of the observer lists: registering, leaving and notifying at once (O1, O5, O6).
+//!
+//! All executions are explored; `LOOM_MAX_PREEMPTIONS=N` bounds that.
 
 #![cfg(loom)]
 
 use std::sync::Arc;
 
 use loom::{
+    model,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
     thread,
 };
@@ -34,12 +37,6 @@ impl Observer for Counts {
     }
 }
 
-fn model(preemptions: Option<usize>, body: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(preemptions);
-    builder.check(body);
-}
-
 fn spawn_notify(pollee: &Arc<Pollee>, events: IoEvents) -> thread::JoinHandle<Claim> {
     let pollee = pollee.clone();
     thread::spawn(move || pollee.notify(events))
@@ -47,7 +44,7 @@ fn spawn_notify(pollee: &Arc<Pollee>, events: IoEvents) -> thread::JoinHandle<Cl
 
 #[test]
 fn o6_registering_twice_with_different_masks_loses_neither() {
-    model(None, || {
+    model(|| {
         let pollee = Arc::new(Pollee::new());
         let (reads, writes) = (Counts::new(Claim::NotTaken), Counts::new(Claim::NotTaken));
         let other = {
@@ -65,7 +62,7 @@ fn o6_registering_twice_with_different_masks_loses_neither() {
 
 #[test]
 fn o6_leaving_takes_nobody_else_along() {
-    model(None, || {
+    model(|| {
         let pollee = Arc::new(Pollee::new());
         let (leaver, stayer) = (Counts::new(Claim::NotTaken), Counts::new(Claim::NotTaken));
         let registration = pollee.register(leaver, IoEvents::IN, Mode::Shared);
@@ -82,7 +79,7 @@ fn o6_leaving_takes_nobody_else_along() {
 
 #[test]
 fn o1_deregistering_races_with_notifying_harmlessly() {
-    model(None, || {
+    model(|| {
         let pollee = Arc::new(Pollee::new());
         let (leaver, stayer) = (Counts::new(Claim::NotTaken), Counts::new(Claim::NotTaken));
         let leaves = pollee.register(leaver.clone(), IoEvents::IN, Mode::Shared);
@@ -117,7 +114,7 @@ fn o1_a_callback_may_leave_and_notify() {
             Claim::NotTaken
         }
     }
-    model(None, || {
+    model(|| {
         let pollee = Arc::new(Pollee::new());
         let leaves = Arc::new(Leaves(pollee.clone(), loom::sync::Mutex::new(None)));
         let registration = pollee.register(leaves.clone(), IoEvents::IN, Mode::Shared);
@@ -130,7 +127,7 @@ fn o1_a_callback_may_leave_and_notify() {
 
 #[test]
 fn o4_one_event_is_taken_by_one_observer() {
-    model(None, || {
+    model(|| {
         let pollee = Arc::new(Pollee::new());
         let observers = [Counts::new(Claim::Taken), Counts::new(Claim::Taken)];
         for observer in &observers {
@@ -146,7 +143,7 @@ fn o4_one_event_is_taken_by_one_observer() {
 
 #[test]
 fn o5_one_notification_asks_each_exclusive_observer_at_most_once() {
-    model(None, || {
+    model(|| {
         let pollee = Arc::new(Pollee::new());
         let observers = [Counts::new(Claim::NotTaken), Counts::new(Claim::NotTaken)];
         for observer in &observers {
@@ -162,7 +159,7 @@ fn o5_one_notification_asks_each_exclusive_observer_at_most_once() {
 
 #[test]
 fn o6_an_event_reaches_those_behind_an_observer_that_moved() {
-    model(Some(4), || {
+    model(|| {
         let pollee = Arc::new(Pollee::new());
         for claim in [Claim::NotTaken, Claim::Taken, Claim::Taken] {
             let _ = pollee.register(Counts::new(claim), IoEvents::IN, Mode::Exclusive);
