@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! Models of epoll: the entry's state machine, the harvest, close and nesting (E1 to E3, H1 to H4, X1, X2, G1).
-//!
-//! All executions are explored; `LOOM_MAX_PREEMPTIONS=N` bounds that.
 
 #![cfg(loom)]
 
@@ -10,7 +8,7 @@ mod support;
 
 use std::sync::Arc;
 
-use loom::{model, thread};
+use loom::thread;
 use readiness::{
     IoEvents, Pollable, Timeout, Waiter,
     epoll::{
@@ -19,6 +17,14 @@ use readiness::{
     },
 };
 use support::{Buffer, File, TestParker, harvest, level, new_topology, with_flags};
+
+/// Explores all executions with at most `preemptions` preemptions; nearly all bugs need one or two.
+fn model(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    // LOOM_MAX_PREEMPTIONS=N looks deeper.
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
+    builder.check(body);
+}
 
 fn new_epoll() -> Arc<Epoll<File>> {
     Arc::new(support::new_epoll(new_topology()))
@@ -47,7 +53,7 @@ fn spawn_harvest(epoll: &Arc<Epoll<File>>, max: usize) -> thread::JoinHandle<Vec
 
 #[test]
 fn x1_an_event_during_add_is_told_or_found() {
-    model(|| {
+    model(3, || {
         let (epoll, file) = (new_epoll(), File::counter());
         let poster = spawn_post(&file);
         epoll.add(0, &file, with_flags(EDGE, 1)).unwrap();
@@ -58,7 +64,7 @@ fn x1_an_event_during_add_is_told_or_found() {
 
 #[test]
 fn x1_an_event_during_mod_is_told_or_found() {
-    model(|| {
+    model(3, || {
         let file = File::counter();
         let epoll = new_epoll();
         epoll.add(0, &file, EpollEvent { events: 0, data: 0 }).unwrap();
@@ -71,7 +77,7 @@ fn x1_an_event_during_mod_is_told_or_found() {
 
 #[test]
 fn x1_adding_a_ready_file_wakes_a_waiter() {
-    model(|| {
+    model(2, || {
         let (epoll, file) = (new_epoll(), File::counter());
         file.post();
         let waiter = spawn_wait(&epoll);
@@ -92,7 +98,7 @@ fn spawn_wait(epoll: &Arc<Epoll<File>>) -> thread::JoinHandle<Vec<u64>> {
 
 #[test]
 fn e1_an_edge_while_the_file_is_found_unready_is_not_lost() {
-    model(|| {
+    model(3, || {
         let file = File::counter();
         let epoll = watching(&file, EDGE);
         file.post();
@@ -108,7 +114,7 @@ fn e1_an_edge_while_the_file_is_found_unready_is_not_lost() {
 
 #[test]
 fn e1_an_edge_of_another_kind_during_a_report_is_not_lost() {
-    model(|| {
+    model(3, || {
         // Full: readable, not writable, until the other thread takes one.
         let file = File::counter_up_to(1);
         file.post();
@@ -129,7 +135,7 @@ fn e1_an_edge_of_another_kind_during_a_report_is_not_lost() {
 
 #[test]
 fn e2_oneshot_is_reported_once_however_events_and_harvests_interleave() {
-    model(|| {
+    model(3, || {
         let file = File::counter();
         let epoll = watching(&file, ONESHOT);
         file.post();
@@ -144,7 +150,7 @@ fn e2_oneshot_is_reported_once_however_events_and_harvests_interleave() {
 
 #[test]
 fn e2_oneshot_is_reported_once_for_each_mod() {
-    model(|| {
+    model(3, || {
         let file = File::counter();
         let epoll = watching(&file, ONESHOT);
         file.post();
@@ -161,7 +167,7 @@ fn e2_oneshot_is_reported_once_for_each_mod() {
 
 #[test]
 fn e3_deleting_races_with_notifying_and_harvesting_harmlessly() {
-    model(|| {
+    model(2, || {
         let file = File::counter();
         let epoll = watching(&file, 0);
         let poster = spawn_post(&file);
@@ -183,7 +189,7 @@ fn e3_deleting_races_with_notifying_and_harvesting_harmlessly() {
 
 #[test]
 fn r2_one_event_wakes_one_waiter_of_an_epoll() {
-    model(|| {
+    model(2, || {
         let file = File::counter();
         let epoll = watching(&file, EDGE);
         let parkers = [(); 2].map(|()| TestParker::new());
@@ -204,7 +210,7 @@ fn r2_one_event_wakes_one_waiter_of_an_epoll() {
 
 #[test]
 fn r2_n_events_wake_n_waiters_of_an_epoll() {
-    model(|| {
+    model(2, || {
         let files = [File::counter(), File::counter()];
         let epoll = new_epoll();
         for (fd, file) in (0..).zip(&files) {
@@ -222,7 +228,7 @@ fn r2_n_events_wake_n_waiters_of_an_epoll() {
 
 #[test]
 fn h2_a_short_or_faulting_buffer_loses_and_duplicates_nothing() {
-    model(|| {
+    model(3, || {
         let files = [File::counter(), File::counter(), File::counter()];
         let epoll = new_epoll();
         for (fd, file) in (0..).zip(&files) {
@@ -244,7 +250,7 @@ fn h2_a_short_or_faulting_buffer_loses_and_duplicates_nothing() {
 
 #[test]
 fn h3_a_poll_finds_what_another_thread_scans() {
-    model(|| {
+    model(3, || {
         let (topology, file) = (new_topology(), File::counter());
         let epoll = File::epoll(topology);
         epoll.as_ep().add(0, &file, level(1)).unwrap();
@@ -260,7 +266,7 @@ fn h3_a_poll_finds_what_another_thread_scans() {
 
 #[test]
 fn h3_a_harvest_finds_what_another_thread_scans() {
-    model(|| {
+    model(3, || {
         let file = File::counter();
         let epoll = watching(&file, 0);
         file.post();
@@ -272,7 +278,7 @@ fn h3_a_harvest_finds_what_another_thread_scans() {
 
 #[test]
 fn h4_queueing_again_is_silent() {
-    model(|| {
+    model(3, || {
         let (topology, file) = (new_topology(), File::counter());
         let (outer, inner) = (support::new_epoll(topology), File::epoll(topology));
         inner.as_ep().add(0, &file, level(1)).unwrap();
@@ -291,7 +297,7 @@ fn h4_queueing_again_is_silent() {
 
 #[test]
 fn x2_closing_races_with_notifying_and_harvesting_harmlessly() {
-    model(|| {
+    model(2, || {
         let quota = Arc::new(WatchQuota::new(9));
         let epoll = Arc::new(Epoll::<File>::new(new_topology(), quota.clone()));
         let file = File::counter();
@@ -314,7 +320,7 @@ fn x2_closing_races_with_notifying_and_harvesting_harmlessly() {
 
 #[test]
 fn x2_an_epoll_and_its_file_may_be_closed_at_once() {
-    model(|| {
+    model(3, || {
         let quota = Arc::new(WatchQuota::new(9));
         let epoll = Epoll::<File>::new(new_topology(), quota.clone());
         let file = File::counter();
@@ -329,7 +335,7 @@ fn x2_an_epoll_and_its_file_may_be_closed_at_once() {
 
 #[test]
 fn g1_two_adds_that_would_close_a_cycle_do_not_both_succeed() {
-    model(|| {
+    model(3, || {
         let topology = new_topology();
         let [a, b] = [(); 2].map(|()| File::epoll(topology));
         let other = {
@@ -347,7 +353,7 @@ fn g1_two_adds_that_would_close_a_cycle_do_not_both_succeed() {
 
 #[test]
 fn g1_turning_an_edge_round_does_not_deadlock_two_harvests() {
-    model(|| {
+    model(2, || {
         let topology = new_topology();
         let [a, b] = [(); 2].map(|()| File::epoll(topology));
         let file = File::counter();

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
 //! Models of waiting: R1 to R3. A waiter that misses its event sleeps for ever, which loom reports as a deadlock.
-//!
-//! All executions are explored; `LOOM_MAX_PREEMPTIONS=N` bounds that.
 
 #![cfg(loom)]
 
@@ -11,7 +9,6 @@ mod support;
 use std::sync::Arc;
 
 use loom::{
-    model,
     sync::{
         Condvar, Mutex,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -20,6 +17,14 @@ use loom::{
 };
 use readiness::{InTurn, IoEvents, Parked, Pollable, Pollee, Timeout, Together, WaitError, Waiter};
 use support::{File, TestParker};
+
+/// Explores all executions with at most `preemptions` preemptions; nearly all bugs need one or two.
+fn model(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    // LOOM_MAX_PREEMPTIONS=N looks deeper.
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
+    builder.check(body);
+}
 
 /// A thread that waits in turn to take one from `file`.
 fn spawn_taker(
@@ -70,7 +75,7 @@ fn spawn_waiter(file: &Arc<Bits>, parker: TestParker, events: IoEvents) -> threa
 #[test]
 fn r1_a_woken_waiter_sees_why() {
     // Two events: one that ends the sleep, and one that may come while the waiter is awake and arms itself again.
-    model(|| {
+    model(4, || {
         let file = Bits::new();
         let waiter = spawn_waiter(&file, TestParker::new(), IoEvents::IN | IoEvents::OUT);
         file.set(IoEvents::IN);
@@ -82,7 +87,7 @@ fn r1_a_woken_waiter_sees_why() {
 #[test]
 fn r1_the_last_check_sees_what_came_before_it() {
     // The event is announced to nobody else: if the waiter was told and times out, it must have seen the event.
-    model(|| {
+    model(4, || {
         let (file, parker) = (Bits::new(), TestParker::new());
         let bell = parker.bell();
         let told = Arc::new(AtomicU32::new(0));
@@ -100,7 +105,7 @@ fn r1_the_last_check_sees_what_came_before_it() {
 
 #[test]
 fn r1_an_event_wakes_a_waiter() {
-    model(|| {
+    model(4, || {
         let file = File::counter();
         let taker = spawn_taker(&file, TestParker::new(), Timeout::Never);
         file.post();
@@ -110,7 +115,7 @@ fn r1_an_event_wakes_a_waiter() {
 
 #[test]
 fn r1_an_event_on_one_of_two_files_wakes_a_poller() {
-    model(|| {
+    model(3, || {
         let files = [File::counter(), File::counter()];
         let poller = {
             let files = files.clone();
@@ -131,7 +136,7 @@ fn r1_an_event_on_one_of_two_files_wakes_a_poller() {
 #[test]
 fn r1_an_event_beats_a_timeout_and_a_signal() {
     for ending in [Parked::TimedOut, Parked::Interrupted] {
-        model(move || {
+        model(3, move || {
             let file = File::counter();
             let parker = TestParker::new();
             let bell = parker.bell();
@@ -145,7 +150,7 @@ fn r1_an_event_beats_a_timeout_and_a_signal() {
 
 #[test]
 fn r2_one_event_wakes_one_waiter() {
-    model(|| {
+    model(2, || {
         let file = File::counter();
         let parkers = [TestParker::new(), TestParker::new()];
         let bells = [parkers[0].bell(), parkers[1].bell()];
@@ -160,7 +165,7 @@ fn r2_one_event_wakes_one_waiter() {
 
 #[test]
 fn r2_n_events_wake_n_waiters() {
-    model(|| {
+    model(2, || {
         let file = File::counter();
         let takers = [(); 2].map(|()| spawn_taker(&file, TestParker::new(), Timeout::Never));
         let poster = {
@@ -175,7 +180,7 @@ fn r2_n_events_wake_n_waiters() {
 
 #[test]
 fn r2_a_slow_waiter_does_not_keep_the_next_event_from_others() {
-    model(|| {
+    model(2, || {
         let file = File::counter();
         let quick_is_done = Arc::new((Mutex::new(false), Condvar::new()));
         let slow = {
@@ -217,7 +222,7 @@ fn r2_a_slow_waiter_does_not_keep_the_next_event_from_others() {
 
 /// One waiter may end for another reason while it is woken; the other must not sleep through an event that is there.
 fn a_wake_is_passed_on(ending: Parked) {
-    model(move || {
+    model(2, move || {
         let file = File::counter();
         let parker = TestParker::new();
         let bell = parker.bell();
@@ -246,7 +251,7 @@ fn r3_a_waiter_that_is_interrupted_passes_its_wake_on() {
 #[test]
 fn r3_a_wake_for_more_than_was_taken_is_passed_on() {
     // One event brings two units; each waiter takes one.
-    model(|| {
+    model(2, || {
         let file = File::counter();
         let takers = [(); 2].map(|()| spawn_taker(&file, TestParker::new(), Timeout::Never));
         file.post_many(2);
