@@ -71,7 +71,23 @@ impl Process {
 }
 
 /// Ends the calling thread: the last thing it does. `code` is the argument of `exit(2)`, 0 for a thread that was told to.
-pub fn exit_thread(ctx: &Context, code: u8) {
+pub fn exit_thread(mut ctx: Context, code: u8) {
+    leave_program(&ctx);
+    // Frees the memory here, before the parent hears of the exit, and not when the task happens to be dropped.
+    ctx.vm = crate::vm::nowhere().clone();
+    ctx.local.replace_vm(ctx.vm.clone());
+    let (thread, process) = (&ctx.thread, &ctx.process);
+    if process.remove_thread(thread) {
+        exit_process(process, ExitStatus::Exited(code));
+    }
+    let executing = process.life.lock().executing.clone();
+    if let Some(executing) = executing {
+        executing.wake();
+    }
+}
+
+/// What a thread that ends does in its program's memory and files.
+fn leave_program(ctx: &Context) {
     let (thread, process) = (&ctx.thread, &ctx.process);
     crate::futex::exit_robust_list(ctx);
     super::clone::release_vfork_parent(thread);
@@ -83,13 +99,6 @@ pub fn exit_thread(ctx: &Context, code: u8) {
     table::lock().remove_thread(thread.tid());
     if thread.tid() == process.pid {
         *process.last_name.lock() = *thread.name.lock();
-    }
-    if process.remove_thread(thread) {
-        exit_process(process, ExitStatus::Exited(code));
-    }
-    let executing = process.life.lock().executing.clone();
-    if let Some(executing) = executing {
-        executing.wake();
     }
 }
 

@@ -245,7 +245,7 @@ fn run(
             Flow::Execute | Flow::Continue => ctx.vm = local.vm(),
         }
     };
-    exit::exit_thread(&ctx, code);
+    exit::exit_thread(ctx, code);
 }
 
 /// Goes between program and kernel until the program is over.

@@ -10,7 +10,6 @@ use ostd::{
     sync::Waker,
     task::disable_preempt,
 };
-use spin::Once;
 
 use super::{Process, SchedState, Tid, clone::VforkParent, credentials::Credentials};
 use crate::{
@@ -49,7 +48,7 @@ pub struct Thread {
     /// [`Work`] to do before the next return to user mode.
     pub work: AtomicU32,
     /// Wakes the thread out of its sleep; set when it first runs.
-    pub waker: Once<Arc<Waker>>,
+    pub waker: SpinLock<Option<Arc<Waker>>, LocalIrqDisabled>,
 }
 
 bitflags::bitflags! {
@@ -88,7 +87,7 @@ impl Thread {
             parent_death_signal: AtomicU32::new(0),
             vfork_parent: SpinLock::new(None),
             work: AtomicU32::new(0),
-            waker: Once::new(),
+            waker: SpinLock::new(None),
         }
     }
 
@@ -132,7 +131,8 @@ impl Thread {
 
     /// Ends the thread's current or next sleep.
     pub fn wake(&self) {
-        if let Some(waker) = self.waker.get() {
+        let waker = self.waker.lock().clone();
+        if let Some(waker) = waker {
             waker.wake_up();
         }
     }

@@ -11,6 +11,11 @@
 //! - The idle task halts the CPU; an enqueue on an idle CPU names that CPU to OSTD, which kicks it by an interrupt.
 //! - A task is preempted on its way to user mode when its slice is over and another task waits, never inside the kernel.
 //!
+//! # Quiescent states
+//! OSTD frees what was unmapped once every CPU has switched tasks. So that memory comes back however CPUs are busy or idle,
+//! a CPU that did not switch for [`QUIESCENCE_TICKS`] switches to an idle task, which hands back at once. For a CPU that
+//! idles there are two idle tasks, which take turns.
+//!
 //! # Invariants
 //! 1. A task's `schedule_info().cpu` is `Some(c)` exactly while it runs on `c`, waits in `c`'s queue or is on its way there.
 //!    It turns `None` only in `dequeue_current`, under the queue's lock.
@@ -48,11 +53,14 @@ use spin::Once;
 use crate::{
     prelude::*,
     process::{TaskData, Thread},
-    time,
+    time, vm,
 };
 
 /// Timer ticks (1 ms each) that a task may run while another one waits.
 pub const SLICE_TICKS: u32 = 4;
+
+/// Ticks after which a CPU switches tasks even if nothing waits: see *Quiescent states*.
+const QUIESCENCE_TICKS: u32 = 10;
 
 /// Injects the scheduler into OSTD. Call once, on the boot CPU, before the first task exists.
 pub fn init() {
@@ -80,18 +88,11 @@ static SCHEDULER: Once<FifoScheduler> = Once::new();
 pub fn run_idle_on_cpu(first: fn()) -> ! {
     time::init_on_cpu();
     enable_preemption_on_cpu();
-    let idle = TaskOptions::new(move || {
+    run_idle_task(move || {
+        run_idle_task(idle);
         first();
-        loop {
-            if time::poll_while_idle() {
-                Task::yield_now();
-            } else {
-                halt_cpu();
-            }
-        }
+        idle();
     });
-    let idle = idle.data(TaskData::Idle).build();
-    Arc::new(idle.expect("no memory for an idle task at boot")).run();
     loop {
         // The boot context is no task: the first switch away from it never comes back.
         Task::yield_now();
@@ -140,6 +141,35 @@ pub fn probe_interrupts() {
 /// How long the other CPUs have to answer at boot, in nanoseconds.
 const PROBE_NANOS: u64 = 300_000_000;
 
+fn run_idle_task(body: impl FnOnce() + Send + 'static) {
+    let task = TaskOptions::new(body).data(TaskData::Idle).build();
+    Arc::new(task.expect("no memory for an idle task at boot")).run();
+}
+
+/// The life of an idle task.
+fn idle() {
+    let mut switches = 0;
+    loop {
+        // A task that was preempted for the sake of a quiescent state waits in the queue.
+        Task::yield_now();
+        if time::poll_while_idle() {
+            continue;
+        }
+        let now = switches_here();
+        if core::mem::replace(&mut switches, now) == now {
+            // Idle for longer than a moment: lets go of the address space that was active last.
+            vm::nowhere().space().activate();
+        }
+        halt_cpu();
+    }
+}
+
+/// How often this CPU switched to another task.
+fn switches_here() -> u64 {
+    let cpu = disable_preempt().current_cpu();
+    SCHEDULER.get().map_or(0, |scheduler| scheduler.queue(cpu).switches.load(Relaxed))
+}
+
 fn mark_runnable(task: &Task, is_runnable: bool) {
     if let Some(TaskData::User(thread)) = task.data().downcast_ref() {
         thread.sched.set_runnable(is_runnable);
@@ -170,7 +200,11 @@ struct CpuQueue {
 struct RunQueue {
     current: Option<Arc<Task>>,
     ready: VecDeque<Arc<Task>>,
-    idle: Option<Arc<Task>>,
+    /// The task that gave way for a quiescent state. It is next, and here, for it is still being switched away from: no
+    /// other CPU may take it.
+    paused: Option<Arc<Task>>,
+    /// The idle tasks.
+    idle: Vec<Arc<Task>>,
     /// Ticks since `current` was picked.
     ticks: u32,
     /// How often another task was picked.
@@ -183,7 +217,8 @@ impl CpuQueue {
             RunQueue {
             current: None,
             ready: VecDeque::with_capacity(64),
-            idle: None,
+            paused: None,
+            idle: Vec::new(),
             ticks: 0,
             switches: 0,
         };
@@ -207,7 +242,7 @@ impl CpuQueue {
 
     /// Brings the mirrors up to date, under the lock of `inner`.
     fn mirror(&self, run_queue: &RunQueue) {
-        self.waiting.store(run_queue.ready.len(), Relaxed);
+        self.waiting.store(run_queue.ready.len() + usize::from(run_queue.paused.is_some()), Relaxed);
         self.is_idle.store(run_queue.runs_nothing(), Relaxed);
         self.switches.store(run_queue.switches, Relaxed);
     }
@@ -216,6 +251,17 @@ impl CpuQueue {
 impl RunQueue {
     fn runs_nothing(&self) -> bool {
         self.current.as_ref().is_none_or(|task| is_idle_task(task))
+    }
+
+    /// Whether it is time to switch for the sake of a quiescent state.
+    fn is_quiescence_due(&self) -> bool {
+        self.ticks >= QUIESCENCE_TICKS && self.idle.len() > 1
+    }
+
+    /// An idle task that does not run.
+    fn spare_idle_task(&self) -> Option<Arc<Task>> {
+        let is_spare = |task: &&Arc<Task>| !self.current.as_ref().is_some_and(|c| Arc::ptr_eq(c, task));
+        self.idle.iter().find(is_spare).cloned()
     }
 }
 
@@ -290,7 +336,7 @@ impl FifoScheduler {
     fn adopt_idle_task(&self, task: Arc<Task>) -> Option<CpuId> {
         let cpu = disable_preempt().current_cpu();
         task.schedule_info().cpu.set_anyway(cpu);
-        self.queue(cpu).inner.lock().idle = Some(task);
+        self.queue(cpu).inner.lock().idle.push(task);
         Some(cpu)
     }
 }
@@ -358,25 +404,27 @@ impl LocalRunQueue for LocalQueue<'_> {
 
     fn update_current(&mut self, flags: UpdateFlags) -> bool {
         let run_queue = &mut *self.run_queue;
-        let has_ready = !run_queue.ready.is_empty();
+        let has_ready = !run_queue.ready.is_empty() || run_queue.paused.is_some();
         match flags {
             UpdateFlags::Tick => {
                 run_queue.ticks += 1;
-                has_ready && (run_queue.ticks >= SLICE_TICKS || run_queue.runs_nothing())
+                let is_over = run_queue.ticks >= SLICE_TICKS || run_queue.runs_nothing();
+                (has_ready && is_over) || run_queue.is_quiescence_due()
             }
-            UpdateFlags::Yield => has_ready,
-            UpdateFlags::Wait | UpdateFlags::Exit => has_ready || run_queue.idle.is_some(),
+            UpdateFlags::Yield => has_ready || run_queue.is_quiescence_due(),
+            UpdateFlags::Wait | UpdateFlags::Exit => has_ready || !run_queue.idle.is_empty(),
         }
     }
 
     fn try_pick_next(&mut self) -> Option<&Arc<Task>> {
         let run_queue = &mut *self.run_queue;
-        let next = match run_queue.ready.pop_front() {
-            Some(task) => task,
-            // The idle task is for a CPU whose task is gone; one that can run goes on.
-            None if run_queue.current.is_some() => return None,
-            None => run_queue.idle.clone()?,
-        };
+        let waiting = run_queue.paused.take().or_else(|| run_queue.ready.pop_front());
+        let is_pause = waiting.is_none() && run_queue.current.is_some();
+        if is_pause && !run_queue.is_quiescence_due() {
+            return None;
+        }
+        // An idle task is for a CPU whose task is gone; one that can run goes on.
+        let next = waiting.or_else(|| run_queue.spare_idle_task())?;
         if let Some(TaskData::User(thread)) = next.data().downcast_ref() {
             thread.sched.set_last_cpu(self.cpu);
             thread.sched.set_departure(u64::MAX);
@@ -387,7 +435,12 @@ impl LocalRunQueue for LocalQueue<'_> {
             thread.sched.count_preemption();
             thread.sched.set_departure(self.departure);
         }
-        run_queue.ready.extend(previous.filter(|task| !is_idle_task(task)));
+        let previous = previous.filter(|task| !is_idle_task(task));
+        if is_pause {
+            run_queue.paused = previous;
+        } else {
+            run_queue.ready.extend(previous);
+        }
         run_queue.ticks = 0;
         run_queue.current.as_ref()
     }

@@ -26,7 +26,7 @@ impl ThreadParker {
     /// The parker of `thread`, which must be the current one. Call once per thread: it sets [`Thread::waker`].
     pub fn new(thread: Arc<Thread>) -> Self {
         let (waiter, waker) = Waiter::new_pair();
-        thread.waker.call_once(|| waker);
+        *thread.waker.lock() = Some(waker);
         Self { thread, waiter, timer: None }
     }
 
@@ -60,6 +60,14 @@ impl ThreadParker {
         timer.arm(deadline);
         waiter.wait();
         timer.cancel();
+    }
+}
+
+impl Drop for ThreadParker {
+    fn drop(&mut self) {
+        // The waker holds the task, and the task holds the thread: it would never be freed.
+        let waker = self.thread.waker.lock().take();
+        drop(waker);
     }
 }
 

@@ -44,6 +44,7 @@ mod user_access;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use ostd::mm::VmSpace;
+use spin::Once;
 
 use self::mappings::Mappings;
 pub use self::{
@@ -133,6 +134,12 @@ impl AddressSpace {
             self.resident.fetch_sub(pages, Relaxed);
         }
     }
+}
+
+/// The address space of those who have none: threads that ended, CPUs that idle. It stays empty.
+pub fn nowhere() -> &'static Arc<AddressSpace> {
+    static NOWHERE: Once<Arc<AddressSpace>> = Once::new();
+    NOWHERE.call_once(AddressSpace::new)
 }
 
 impl Drop for AddressSpace {
