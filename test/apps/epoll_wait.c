@@ -315,19 +315,17 @@ TEST(row_50_sigsetsize_other_than_eight) {
     }
 }
 
-static void interrupt(void *arg) { pthread_kill(*(pthread_t *)arg, SIGUSR1); }
 
 static void check_eintr(int flags) {
     int ep = ep_new();
     struct epoll_event event;
-    pthread_t self = pthread_self();
     count_signal(SIGUSR1, flags);
     static const int timeouts[] = {-1, 30000};
     for (int i = 0; i < 2; i++) {
-        pthread_t other = later(10, interrupt, &self);
+        pthread_t other = later(10, interrupt_main, NULL);
         FAILS(epoll_wait(ep, &event, 1, timeouts[i]), EINTR);
         thread_join(other);
-        other = later(10, interrupt, &self);
+        other = later(10, interrupt_main, NULL);
         FAILS(pwait2(ep, &event, 1, i ? &(struct timespec){30, 0} : NULL, NULL, 8), EINTR);
         thread_join(other);
     }
@@ -358,7 +356,7 @@ TEST(row_51_an_ignored_signal_does_not_interrupt) {
     int ep = ep_new();
     struct epoll_event event;
     CHECK(signal(SIGUSR1, SIG_IGN) != SIG_ERR);
-    pthread_t self = pthread_self(), other = later(10, interrupt, &self);
+    pthread_t other = later(10, interrupt_main, NULL);
     int64_t start = now_ns();
     CHECK_EQ(OK(epoll_wait(ep, &event, 1, 40)), 0);
     CHECK_GE(now_ns() - start, 40 * MS);

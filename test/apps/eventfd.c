@@ -256,22 +256,24 @@ TEST(body_eventfd_fdinfo) {
     CHECK(strstr(text, "eventfd-count:             1234\n"));
 }
 
-static void interrupt(void *arg) { pthread_kill(*(pthread_t *)arg, SIGUSR1); }
+
+static void interrupt_then_write_five(void *arg) {
+    interrupt_main(NULL);
+    settle();
+    write_five(arg);
+}
 
 TEST(body_eventfd_waits_and_signals) {
     int fd = make_eventfd(0, 0);
     uint64_t value;
-    pthread_t self = pthread_self();
     count_signal(SIGUSR1, 0);
-    pthread_t other = later(10, interrupt, &self);
+    pthread_t other = later(10, interrupt_main, NULL);
     FAILS(read(fd, &value, 8), EINTR);
     thread_join(other);
     // With SA_RESTART the read goes on and gets the value.
     count_signal(SIGUSR1, SA_RESTART);
-    other = later(10, interrupt, &self);
-    pthread_t writer = later(30, write_five, &fd);
+    other = later(10, interrupt_then_write_five, &fd);
     CHECK_EQ(take(fd), 5);
     CHECK_EQ(signals_seen[SIGUSR1], 2);
     thread_join(other);
-    thread_join(writer);
 }

@@ -166,13 +166,11 @@ TEST(body_fifo_data_goes_with_the_last_end) {
     CHECK_EQ(OK(read(r, buffer, 1)), 0);
 }
 
-static void interrupt(void *arg) { pthread_kill(*(pthread_t *)arg, SIGUSR1); }
 
 TEST(body_fifo_open_is_interrupted) {
     const char *path = make_fifo();
-    pthread_t self = pthread_self();
     count_signal(SIGUSR1, 0);
-    pthread_t other = later(10, interrupt, &self);
+    pthread_t other = later(10, interrupt_main, NULL);
     FAILS(open(path, O_RDONLY), EINTR);
     thread_join(other);
     // The interrupted opener does not count as a reader.

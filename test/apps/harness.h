@@ -141,6 +141,9 @@ void sleeper_join(struct sleeper *s);
 // After that many milliseconds, a thread runs fn(arg). Join it with thread_join.
 pthread_t later(int milliseconds, void (*fn)(void *), void *arg);
 
+// SIGUSR1 to the test's first thread as soon as that sleeps; for `later`.
+void interrupt_main(void *unused);
+
 // A signal handler that counts, installed with the given flags.
 extern _Atomic int signals_seen[65];
 void count_signal(int signal, int flags);

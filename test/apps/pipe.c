@@ -408,33 +408,35 @@ TEST(body_pipe_bad_pointers) {
     CHECK_EQ(OK(read(p.r, page, 1)), 1); // the byte is still there
 }
 
-static void interrupt(void *arg) { pthread_kill(*(pthread_t *)arg, SIGUSR1); }
+
+static void interrupt_then_write_a_byte(void *arg) {
+    interrupt_main(NULL);
+    settle();
+    write_a_byte(arg);
+}
 
 TEST(body_pipe_waits_and_signals) {
     struct pipe_ends p = make_pipe(0);
-    pthread_t self = pthread_self();
     count_signal(SIGUSR1, 0);
-    pthread_t other = later(10, interrupt, &self);
+    pthread_t other = later(10, interrupt_main, NULL);
     FAILS(read(p.r, page, 1), EINTR);
     thread_join(other);
     // A write that had begun returns what it had done.
     static char large[CAPACITY + 1];
-    other = later(20, interrupt, &self);
+    other = later(20, interrupt_main, NULL);
     CHECK_EQ(OK(write(p.w, large, sizeof large)), CAPACITY);
     thread_join(other);
-    other = later(10, interrupt, &self);
+    other = later(10, interrupt_main, NULL);
     FAILS(write(p.w, large, 1), EINTR);
     thread_join(other);
     CHECK_EQ(signals_seen[SIGUSR1], 3);
     drain(p.r);
     set_nonblocking(p.r, false);
     count_signal(SIGUSR1, SA_RESTART);
-    other = later(10, interrupt, &self);
-    pthread_t writer = later(30, write_a_byte, &p.w);
+    other = later(10, interrupt_then_write_a_byte, &p.w);
     CHECK_EQ(OK(read(p.r, page, 1)), 1);
     CHECK_EQ(signals_seen[SIGUSR1], 4);
     thread_join(other);
-    thread_join(writer);
 }
 
 TEST(body_pipe_through_proc_self_fd) {

@@ -195,7 +195,7 @@ TEST(body_structures_across_a_page_border) {
     char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(pages != MAP_FAILED);
     struct timespec *across = (struct timespec *)(pages + 4096 - 8);
-    OK(syscall(SYS_clock_gettime, CLOCK_MONOTONIC, across));
+    OK(syscall(SYS_clock_gettime, CLOCK_REALTIME, across));
     CHECK_GT(across->tv_sec, 0);
     struct stat *status = (struct stat *)(pages + 4096 - 72);
     OK(syscall(SYS_stat, "/", status));

@@ -210,21 +210,19 @@ static void check_stopped_wait(struct stopped_wait w) {
 TEST(row_76_poll_resumes_with_the_remaining_time) { check_stopped_wait((struct stopped_wait){false, 0, 300, 400, 650}); }
 TEST(row_76_ppoll_is_resumed_too) { check_stopped_wait((struct stopped_wait){true, 200, 100, 500, 680}); }
 
-static void interrupt(void *arg) { pthread_kill(*(pthread_t *)arg, SIGUSR1); }
 
 TEST(row_76_a_handler_interrupts_poll) {
     struct pollfd p = {make_eventfd(0, 0), POLLIN, 0x77};
-    pthread_t self = pthread_self();
     static const int flags[] = {0, SA_RESTART};
     for (int i = 0; i < 2; i++) {
         count_signal(SIGUSR1, flags[i]);
-        pthread_t other = later(10, interrupt, &self);
+        pthread_t other = later(10, interrupt_main, NULL);
         FAILS(poll(&p, 1, -1), EINTR);
         thread_join(other);
-        other = later(10, interrupt, &self);
+        other = later(10, interrupt_main, NULL);
         FAILS(raw_poll(&p, 1, 30000), EINTR);
         thread_join(other);
-        other = later(10, interrupt, &self);
+        other = later(10, interrupt_main, NULL);
         FAILS(raw_ppoll(&p, 1, NULL, NULL, 8), EINTR);
         thread_join(other);
     }
@@ -241,9 +239,8 @@ TEST(row_78_ppoll_writes_the_remaining_time) {
     CHECK_EQ(OK(raw_ppoll(&p, 1, &timeout, NULL, 8)), 0);
     CHECK_EQ(timeout.tv_sec, 0);
     CHECK_EQ(timeout.tv_nsec, 0);
-    pthread_t self = pthread_self();
     count_signal(SIGUSR1, 0);
-    pthread_t other = later(20, interrupt, &self);
+    pthread_t other = later(20, interrupt_main, NULL);
     timeout = (struct timespec){100, 0};
     FAILS(raw_ppoll(&p, 1, &timeout, NULL, 8), EINTR);
     CHECK(timeout.tv_sec == 99 || (timeout.tv_sec < 99 && timeout.tv_sec >= 30));

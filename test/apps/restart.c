@@ -9,32 +9,31 @@
 #include <sys/select.h>
 #include <sys/stat.h>
 
-static pthread_t self;
 static struct pipe_ends data;
 
-static void interrupt(void *arg) {
-    (void)arg;
-    pthread_kill(self, SIGUSR1);
-}
-
-// Runs `call` (which blocks); 10 ms later a signal comes with a handler of these flags, 30 ms later `end` ends the wait.
+// `call` blocks; a signal comes when it does, and `end` ends the wait a little later.
 struct call {
     long (*call)(void);
     void (*end)(void *);
 };
 
+static void interrupt_then_end(void *arg) {
+    const struct call *c = arg;
+    interrupt_main(NULL);
+    settle();
+    c->end(NULL);
+}
+
 static long interrupted(const struct call *c, int flags, int *error) {
-    self = pthread_self();
     data = make_pipe(0);
     count_signal(SIGUSR1, flags);
     signals_seen[SIGUSR1] = 0;
-    pthread_t signaller = later(10, interrupt, NULL), ender = later(40, c->end, NULL);
+    pthread_t helper = later(10, interrupt_then_end, (void *)c);
     errno = 0;
     long result = c->call();
     *error = errno;
     CHECK_EQ(signals_seen[SIGUSR1], 1);
-    thread_join(signaller);
-    thread_join(ender);
+    thread_join(helper);
     return result;
 }
 

@@ -34,25 +34,23 @@ static bool empty(const fd_set *set) {
     return memcmp(set, &none, sizeof none) == 0;
 }
 
-static void interrupt(void *arg) { pthread_kill(*(pthread_t *)arg, SIGUSR1); }
 static void write_one(void *arg) { put(*(int *)arg, 1); }
 static void close_it(void *arg) { OK(close(*(int *)arg)); }
 
 TEST(row_77_a_handler_interrupts_even_with_sa_restart) {
     int event_fd = make_eventfd(0, 0);
-    pthread_t self = pthread_self();
     static const int flags[] = {0, SA_RESTART};
     for (int i = 0; i < 2; i++) {
         count_signal(SIGUSR1, flags[i]);
         fd_set set = only(event_fd);
-        pthread_t other = later(10, interrupt, &self);
+        pthread_t other = later(10, interrupt_main, NULL);
         FAILS(raw_select(event_fd + 1, &set, NULL, NULL, NULL), EINTR);
         CHECK(FD_ISSET(event_fd, &set)); // an error leaves the sets alone
         thread_join(other);
-        other = later(10, interrupt, &self);
+        other = later(10, interrupt_main, NULL);
         FAILS(raw_select(event_fd + 1, &set, NULL, NULL, &(struct timeval){30, 0}), EINTR);
         thread_join(other);
-        other = later(10, interrupt, &self);
+        other = later(10, interrupt_main, NULL);
         FAILS(raw_pselect(event_fd + 1, &set, NULL, NULL, &(struct timespec){30, 0}, NULL), EINTR);
         thread_join(other);
     }
@@ -119,7 +117,7 @@ TEST(row_78_select_writes_the_remaining_time) {
     CHECK_EQ(OK(raw_select(event_fd + 1, &set, NULL, NULL, &left)), 0);
     CHECK(left.tv_sec == 0 && left.tv_usec == 0);
     count_signal(SIGUSR1, 0);
-    pthread_t self = pthread_self(), other = later(20, interrupt, &self);
+    pthread_t other = later(20, interrupt_main, NULL);
     left = (struct timeval){100, 0};
     FAILS(raw_select(0, NULL, NULL, NULL, &left), EINTR);
     CHECK_LE(left.tv_sec * 1000 + left.tv_usec / 1000, 99985);

@@ -268,17 +268,16 @@ TEST(body_sigsuspend) {
     FAILS(syscall(SYS_rt_sigsuspend, BAD_POINTER, 8), EFAULT);
 }
 
-static void interrupt(void *arg) { pthread_kill(*(pthread_t *)arg, SIGUSR1); }
 
 TEST(body_sigsuspend_waits) {
     count_signal(SIGUSR1, SA_RESTART);
-    pthread_t self = pthread_self(), other = later(10, interrupt, &self);
+    pthread_t other = later(10, interrupt_main, NULL);
     sigset_t usr2 = set_of(SIGUSR2);
     FAILS(sigsuspend(&usr2), EINTR);
     CHECK_EQ(signals_seen[SIGUSR1], 1);
     CHECK(!is_blocked(SIGUSR2));
     thread_join(other);
-    other = later(10, interrupt, &self);
+    other = later(10, interrupt_main, NULL);
     FAILS(pause(), EINTR);
     thread_join(other);
 }
@@ -296,7 +295,7 @@ TEST(body_sigtimedwait) {
     CHECK_EQ(OK(sigtimedwait(&usr1, &got, &(struct timespec){0, 0})), SIGUSR1);
     CHECK(got.si_signo == SIGUSR1 && got.si_code == SI_QUEUE && got.si_value.sival_int == 5);
     CHECK(!is_pending(SIGUSR1));
-    pthread_t self = pthread_self(), other = later(10, interrupt, &self);
+    pthread_t other = later(10, interrupt_main, NULL);
     CHECK_EQ(OK(syscall(SYS_rt_sigtimedwait, &usr1, &got, NULL, 8)), SIGUSR1);
     CHECK_EQ(got.si_code, SI_TKILL);
     thread_join(other);
@@ -306,7 +305,7 @@ TEST(body_sigtimedwait_is_interrupted) {
     sigset_t usr2 = set_of(SIGUSR2);
     count_signal(SIGUSR1, SA_RESTART);
     block(SIGUSR2);
-    pthread_t self = pthread_self(), other = later(10, interrupt, &self);
+    pthread_t other = later(10, interrupt_main, NULL);
     FAILS(sigwaitinfo(&usr2, NULL), EINTR);
     thread_join(other);
 }

@@ -157,6 +157,12 @@ pthread_t later(int milliseconds, void (*fn)(void *), void *arg) {
     return thread_run(delayed_main, job);
 }
 
+void interrupt_main(void *unused) {
+    (void)unused;
+    await_asleep(getpid(), getpid());
+    OK(syscall(SYS_tgkill, getpid(), getpid(), SIGUSR1));
+}
+
 _Atomic int signals_seen[65];
 
 static void on_signal(int signal) { signals_seen[signal]++; }

@@ -127,11 +127,10 @@ TEST(body_absolute_sleep) {
     CHECK_EQ(clock_nanosleep(CLOCK_THREAD_CPUTIME_ID, 0, &(struct timespec){0, 1}, NULL), EINVAL);
 }
 
-static void interrupt(void *arg) { pthread_kill(*(pthread_t *)arg, SIGUSR1); }
 
 TEST(body_an_interrupted_sleep_tells_what_is_left) {
     count_signal(SIGUSR1, 0);
-    pthread_t self = pthread_self(), other = later(20, interrupt, &self);
+    pthread_t other = later(20, interrupt_main, NULL);
     struct timespec left = {0, 0};
     FAILS(nanosleep(&(struct timespec){100, 0}, &left), EINTR);
     CHECK_LE(left.tv_sec * 1000 + left.tv_nsec / MS, 99985);
