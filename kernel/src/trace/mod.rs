@@ -279,7 +279,7 @@ mod tests {
 
     #[ktest]
     fn answers_are_as_strace_writes_them() {
-        let shown = |call, result: Result<isize>| {
+        let shown = |call, result: crate::error::Result<isize>| {
             let mut out = String::new();
             write_answer(&mut out, call, &result);
             out
