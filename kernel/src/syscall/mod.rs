@@ -43,7 +43,8 @@ use crate::{fs::walk::AT_FDCWD, prelude::*, process::Work, trace};
 
 /// Runs the system call that `regs` ask for and stores its answer in them.
 pub fn handle(ctx: &Context, regs: &mut UserContext) {
-    let number = regs.rax();
+    // The number is an `int`, too.
+    let number = regs.rax() as u32 as usize;
     let traced = if trace::is_on() { trace::enter(ctx, number, words(regs)) } else { None };
     let result = dispatch(ctx, number, regs);
     if let Some(traced) = traced {

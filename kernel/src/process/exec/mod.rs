@@ -150,6 +150,7 @@ fn check_size(ctx: &Context, request: &Request) -> Result<()> {
 
 /// Follows `#!` lines to the program that runs the script.
 fn resolve_script(ctx: &Context, mut request: Request) -> Result<Request> {
+    let mut script = request.name.clone();
     for _ in 0..=MAX_SCRIPT_DEPTH {
         let mut line = [0; SCRIPT_LINE];
         let count = request.executable.read_at(0, &mut line)?;
@@ -160,7 +161,7 @@ fn resolve_script(ctx: &Context, mut request: Request) -> Result<Request> {
         let path = resolve(ctx, interpreter.as_bytes())?;
         let mut argv = alloc::vec![interpreter.clone()];
         argv.extend(option);
-        argv.push(request.name.clone());
+        argv.push(core::mem::replace(&mut script, interpreter));
         argv.extend(request.argv.drain(..).skip(1));
         request = Request {
             executable: Executable::new(ctx, path)?,
