@@ -34,6 +34,9 @@ pub mod procfs;
 pub mod pseudo;
 pub mod regular;
 pub mod seals;
+pub mod sysfs;
+#[cfg(ktest)]
+mod tests;
 pub mod tmpfs;
 pub mod walk;
 
@@ -61,5 +64,6 @@ pub fn init(image: Option<&'static [u8]>) -> core::result::Result<(), initramfs:
     mount::register_type(&devfs::DevTmpFsType);
     mount::register_type(&devfs::devpts::DevPtsType);
     mount::register_type(&procfs::ProcFsType);
+    mount::register_type(&sysfs::SysFsType);
     initramfs::init(image)
 }

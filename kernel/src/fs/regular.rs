@@ -7,6 +7,7 @@ use crate::{
     file::{File, IoDst, IoSrc, Mappable, StatusFlags, Written},
     prelude::*,
     process::{Resource, credentials::Capabilities},
+    signal::{self, SI_USER, Signal},
 };
 
 /// An open regular file: reads and writes go to the inode.
@@ -77,10 +78,12 @@ fn limit_to_size_limit(ctx: &Context, src: &mut IoSrc<'_>, offset: u64) -> Resul
 /// Checks a file's new size against `RLIMIT_FSIZE`.
 ///
 /// # Errors
-/// `EFBIG` if it is larger.
+/// `EFBIG` if it is larger, and the thread gets `SIGXFSZ`.
 pub fn check_size_limit(ctx: &Context, size: u64) -> Result<()> {
     if size <= ctx.process.limits.soft(Resource::Fsize) {
         return Ok(());
     }
+    // It cannot fail for want of room: one instance of a standard signal is enough.
+    let _ = signal::send_to_thread(&ctx.thread, signal::info_from(ctx, Signal::XFSZ, SI_USER));
     Err(EFBIG)
 }
