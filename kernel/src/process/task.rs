@@ -118,6 +118,29 @@ impl ThreadLocal {
         fpu.clone()
     }
 
+    /// Lets `look` look at the CPU's floating point state without a copy. `look` must not sleep.
+    pub fn with_current_fpu<R>(&self, look: impl FnOnce(&mut FpuContext) -> R) -> R {
+        let mut fpu = self.fpu.borrow_mut();
+        fpu.save();
+        look(&mut fpu)
+    }
+
+    /// Lets `fill` write the floating point state in place; it is loaded if `fill` succeeds and forgotten if not. `fill` must
+    /// not sleep, and leave a state that can be loaded in either case.
+    ///
+    /// # Errors
+    /// Those of `fill`.
+    pub fn fill_current_fpu(&self, fill: impl FnOnce(&mut FpuContext) -> Result<()>) -> Result<()> {
+        let mut fpu = self.fpu.borrow_mut();
+        let filled = fill(&mut fpu);
+        if filled.is_ok() {
+            fpu.load();
+        } else {
+            fpu.save();
+        }
+        filled
+    }
+
     /// Replaces the CPU's floating point state, for `execve(2)` and `rt_sigreturn(2)`.
     pub fn set_current_fpu(&self, fpu: FpuContext) {
         fpu.load();

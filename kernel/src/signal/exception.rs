@@ -104,14 +104,17 @@ fn fpe_code(raised: u32) -> i32 {
 }
 
 fn x87_code(ctx: &Context) -> i32 {
-    let state = ctx.local.current_fpu();
-    let word = |at: usize| state.as_bytes().get(at..at + 2).map_or(0, u16::from_bytes);
-    let (control, status) = (word(0), word(2));
-    fpe_code(u32::from(status & !control))
+    let word = |image: &[u8], at: usize| image.get(at..at + 2).map_or(0, u16::from_bytes);
+    let raised = ctx.local.with_current_fpu(|state| {
+        let (control, status) = (word(state.as_bytes(), 0), word(state.as_bytes(), 2));
+        status & !control
+    });
+    fpe_code(u32::from(raised))
 }
 
 fn simd_code(ctx: &Context) -> i32 {
-    let state = ctx.local.current_fpu();
-    let mxcsr = state.as_bytes().get(24..28).map_or(0, u32::from_bytes);
+    let mxcsr = ctx.local.with_current_fpu(|state| {
+        state.as_bytes().get(24..28).map_or(0, u32::from_bytes)
+    });
     fpe_code(mxcsr & !(mxcsr >> 7))
 }

@@ -87,27 +87,36 @@ pub(super) fn user_size() -> usize {
 /// # Errors
 /// `EFAULT` if it cannot be written.
 pub(super) fn write(ctx: &Context, address: Vaddr) -> Result<bool> {
-    let mut state = ctx.local.current_fpu();
+    let in_place = ctx.local.with_current_fpu(|state| {
+        stamp(state);
+        ctx.local.with_faults_disabled(|| ctx.write_bytes(address, state.as_bytes()))
+    });
+    if in_place.is_err() {
+        // A page has to be faulted in, which may sleep: by way of a copy.
+        let mut copy = ctx.local.current_fpu();
+        stamp(&mut copy);
+        ctx.write_bytes(address, copy.as_bytes())?;
+    }
     let layout = layout();
-    let image = state.as_bytes_mut();
-    let has_header = has_header(layout.size);
-    let software = if has_header {
-        SoftwareBytes {
+    if has_header(layout.size) {
+        ctx.write_val(address.checked_add(layout.size).ok_or(EFAULT)?, &MAGIC2)?;
+    }
+    Ok(has_header(layout.size))
+}
+
+/// Puts Linux's mark into the bytes that the CPU leaves alone.
+fn stamp(state: &mut FpuContext) {
+    let layout = layout();
+    if has_header(layout.size) {
+        let software = SoftwareBytes {
             magic1: MAGIC1,
             extended_size: user_size() as u32,
             features: layout.features,
             size: layout.size as u32,
             padding: [0; 7],
-        }
-    } else {
-        SoftwareBytes::default()
-    };
-    put(image, SOFTWARE_BYTES, software.as_bytes());
-    ctx.write_bytes(address, image)?;
-    if has_header {
-        ctx.write_val(address.checked_add(layout.size).ok_or(EFAULT)?, &MAGIC2)?;
+        };
+        put(state.as_bytes_mut(), SOFTWARE_BYTES, software.as_bytes());
     }
-    Ok(has_header)
 }
 
 /// Loads the CPU's state from `address`; 0 means the initial state.
@@ -115,17 +124,34 @@ pub(super) fn write(ctx: &Context, address: Vaddr) -> Result<bool> {
 /// # Errors
 /// `EFAULT` if it cannot be read.
 pub(super) fn read(ctx: &Context, address: Vaddr) -> Result<()> {
-    let mut state = FpuContext::new();
-    if address != 0 {
-        let is_extended = is_extended(ctx, address)?;
-        let image = state.as_bytes_mut();
-        let len = if is_extended { image.len() } else { LEGACY_LEN.min(image.len()) };
-        let mut dst = VmWriter::from(&mut image[..len]).to_fallible();
-        ctx.reader(address, len)?.read_fallible(&mut dst)?;
-        sanitise(image, is_extended);
+    if address == 0 {
+        ctx.local.set_current_fpu(FpuContext::new());
+        return Ok(());
     }
-    ctx.local.set_current_fpu(state);
+    let is_extended = is_extended(ctx, address)?;
+    let in_place = ctx.local.fill_current_fpu(|state| {
+        ctx.local.with_faults_disabled(|| copy_in(ctx, address, state, is_extended))
+    });
+    if in_place.is_err() {
+        // As in `write`.
+        let mut state = FpuContext::new();
+        copy_in(ctx, address, &mut state, is_extended)?;
+        ctx.local.set_current_fpu(state);
+    }
     Ok(())
+}
+
+/// Copies a state in and makes it loadable, also if only a part could be read.
+fn copy_in(ctx: &Context, address: Vaddr, state: &mut FpuContext, is_extended: bool) -> Result<()> {
+    let image = state.as_bytes_mut();
+    let len = if is_extended { image.len() } else { LEGACY_LEN.min(image.len()) };
+    let mut dst = VmWriter::from(&mut image[..len]).to_fallible();
+    let copied = ctx.reader(address, len).and_then(|mut reader| {
+        reader.read_fallible(&mut dst)?;
+        Ok(())
+    });
+    sanitise(image, is_extended);
+    copied
 }
 
 /// Whether both marks are there and the sizes fit: if not, only the legacy area counts.

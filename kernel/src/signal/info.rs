@@ -6,7 +6,6 @@
 
 use super::{SigSet, Signal};
 use crate::{
-    prelude::*,
     process::{ChildEvent, Pid, Process},
 };
 
@@ -87,11 +86,6 @@ impl SigInfo {
     /// The expiration of a timer of `timer_create(2)`.
     pub fn timer(signal: Signal, id: i32, value: u64) -> Self {
         Self { fields: [pair(id.cast_unsigned(), 0), value, 0, 0], ..Self::new(signal, SI_TIMER) }
-    }
-
-    /// `SIGIO`-like events of a file (`fcntl(2)` `F_SETSIG`).
-    pub fn file(signal: Signal, code: i32, band: u64, fd: i32) -> Self {
-        Self { fields: [band, u64::from(fd.cast_unsigned()), 0, 0], ..Self::new(signal, code) }
     }
 
     /// What a program passed to `rt_sigqueueinfo(2)`, with the number that it passed beside it.

@@ -35,16 +35,16 @@ mod stop;
 mod timers;
 
 pub use self::{
-    action::{Action, ActionFlags, Actions, Disposition, SIG_DFL, SIG_IGN},
+    action::{Action, ActionFlags, Disposition, SIG_IGN},
     altstack::sigaltstack,
     deliver::{handle_pending, pending, take},
     exception::handle_exception,
     frame::pop as sigreturn,
     info::{SI_KERNEL, SI_QUEUE, SI_TIMER, SI_TKILL, SI_USER, SigInfo, UserSigInfo},
     number::{DefaultAction, SigSet, Signal},
-    report::{SignalSets, sets},
+    report::sets,
     send::{
-        force, info_from, is_ignored_or_blocked, send_to_group, send_to_group_by_kernel,
+        force, info_from, is_ignored_or_blocked, send_to_group_by_kernel,
         send_to_process, send_to_process_by_kernel, send_to_thread,
     },
     state::{

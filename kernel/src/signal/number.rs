@@ -27,7 +27,7 @@ pub enum DefaultAction {
 
 macro_rules! signals {
     ($($name:ident = $number:literal, $action:ident;)*) => {
-        #[allow(missing_docs, reason = "the names are those of signal(7)")]
+        #[allow(missing_docs, dead_code, reason = "the list is that of signal(7), whole")]
         impl Signal {
             $(pub const $name: Self = Self($number);)*
 

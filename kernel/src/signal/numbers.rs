@@ -2,7 +2,7 @@
 
 //! The numbers of the standard signals, by the names of `signal.h`.
 
-#![allow(missing_docs, reason = "the names are those of signal(7)")]
+#![allow(missing_docs, dead_code, reason = "the list is that of signal(7), whole")]
 
 pub const SIGHUP: u8 = 1;
 pub const SIGINT: u8 = 2;

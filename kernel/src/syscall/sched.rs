@@ -29,21 +29,6 @@ pub fn sys_sched_yield(_ctx: &Context) -> Result<isize> {
     Ok(0)
 }
 
-/// `getcpu(2)`: number and node, of which there is one.
-///
-/// # Errors
-/// `EFAULT`.
-pub fn sys_getcpu(ctx: &Context, cpu: Vaddr, node: Vaddr) -> Result<isize> {
-    let current = ostd::task::disable_preempt().current_cpu().as_usize() as u32;
-    if cpu != 0 {
-        ctx.write_val(cpu, &current)?;
-    }
-    if node != 0 {
-        ctx.write_val(node, &0u32)?;
-    }
-    Ok(0)
-}
-
 /// The thread that a pid argument names: 0 is the caller.
 fn find(ctx: &Context, pid: i32) -> Result<Arc<Thread>> {
     match u32::try_from(pid) {

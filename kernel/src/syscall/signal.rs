@@ -26,29 +26,6 @@ pub(super) fn read_set(ctx: &Context, address: Vaddr) -> Result<Option<SigSet>> 
     if address == 0 { Ok(None) } else { ctx.read_val(address).map(Some) }
 }
 
-/// Runs `call` with the signal mask that a program passed to `ppoll(2)`, `pselect(2)` or `epoll_pwait(2)`; no mask, no change.
-/// Afterwards the old mask is in force again, or will be after the handler of the signal that interrupted `call`.
-///
-/// # Errors
-/// `EINVAL` for a wrong `size`, `EFAULT`, and those of `call`.
-pub fn with_mask<R>(
-    ctx: &Context,
-    mask: Vaddr,
-    size: usize,
-    call: impl FnOnce() -> Result<R>,
-) -> Result<R> {
-    if mask == 0 {
-        return call();
-    }
-    check_set_size(size)?;
-    let mask = ctx.read_val(mask)?;
-    signal::begin_temporary_mask(ctx, mask);
-    let result = call();
-    let was_interrupted = result.as_ref().is_err_and(|error| *error == EINTR || error.is_restart());
-    signal::end_temporary_mask(ctx, was_interrupted);
-    result
-}
-
 /// `rt_sigaction(2)`
 ///
 /// # Errors

@@ -21,7 +21,6 @@ use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use ostd::arch::{read_tsc, tsc_freq};
 
 use super::{NANOS_PER_SEC, TICK_NANOS, rtc, timer};
-use crate::prelude::*;
 
 /// Fraction bits of [`FACTOR`].
 const SHIFT: u32 = 32;
@@ -31,8 +30,6 @@ static BASE: AtomicU64 = AtomicU64::new(0);
 static FACTOR: AtomicU64 = AtomicU64::new(0);
 /// Wall-clock time minus monotonic time, in nanoseconds.
 static REALTIME_OFFSET: AtomicI64 = AtomicI64::new(0);
-/// How often the wall clock was set.
-static SET_COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// Starts monotonic time at 0 and reads the wall clock.
 pub(super) fn init() {
@@ -84,13 +81,7 @@ pub fn realtime_to_monotonic(nanos: u64) -> u64 {
 pub fn set_realtime(nanos: u64) {
     let nanos = i64::try_from(nanos).unwrap_or(i64::MAX);
     REALTIME_OFFSET.store(nanos.saturating_sub(now_monotonic() as i64), Relaxed);
-    SET_COUNT.fetch_add(1, Relaxed);
     timer::wall_clock_changed();
-}
-
-/// How often [`set_realtime`] was called: a timer that is cancelled by that (`TFD_TIMER_CANCEL_ON_SET`) compares.
-pub fn set_count() -> u64 {
-    SET_COUNT.load(Relaxed)
 }
 
 /// The subtraction of a signed number that stops at 0 and at `u64::MAX`.

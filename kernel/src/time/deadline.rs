@@ -2,10 +2,7 @@
 
 //! Points in time until which something waits.
 
-use core::time::Duration;
-
-use super::clock::{now_monotonic, now_realtime, realtime_to_monotonic};
-use crate::prelude::*;
+use super::clock::{now_monotonic, now_realtime};
 
 /// The clocks on which deadlines lie.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,11 +31,6 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// The point `delay` from now.
-    pub fn after(delay: Duration) -> Self {
-        Self::after_nanos(u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX))
-    }
-
     /// The point `nanos` nanoseconds from now.
     pub fn after_nanos(nanos: u64) -> Self {
         Self::at(Clock::Monotonic, now_monotonic().saturating_add(nanos))
@@ -59,22 +51,9 @@ impl Deadline {
         self.nanos
     }
 
-    /// The point on the monotonic clock, in nanoseconds, as the wall clock is set now.
-    pub fn to_monotonic(self) -> u64 {
-        match self.clock {
-            Clock::Monotonic => self.nanos,
-            Clock::Realtime => realtime_to_monotonic(self.nanos),
-        }
-    }
-
     /// Whether it is now or was before.
     pub fn has_passed(self) -> bool {
         self.clock.now() >= self.nanos
-    }
-
-    /// The time left; zero if it has passed.
-    pub fn remaining(self) -> Duration {
-        Duration::from_nanos(self.remaining_nanos())
     }
 
     /// The nanoseconds left; 0 if it has passed.
@@ -91,15 +70,15 @@ mod tests {
 
     #[ktest]
     fn far_deadlines_saturate() {
-        let deadline = Deadline::after(Duration::MAX);
+        let deadline = Deadline::after_nanos(u64::MAX);
         assert_eq!(deadline.nanos(), u64::MAX);
         assert!(!deadline.has_passed());
     }
 
     #[ktest]
     fn now_has_passed() {
-        assert!(Deadline::after(Duration::ZERO).has_passed());
+        assert!(Deadline::after_nanos(0).has_passed());
         assert!(Deadline::at(Clock::Realtime, 0).has_passed());
-        assert_eq!(Deadline::at(Clock::Realtime, 0).remaining(), Duration::ZERO);
+        assert_eq!(Deadline::at(Clock::Realtime, 0).remaining_nanos(), 0);
     }
 }

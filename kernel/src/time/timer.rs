@@ -29,7 +29,7 @@
 use core::{
     hint::spin_loop,
     sync::atomic::{
-        AtomicBool, AtomicU64, AtomicUsize, Ordering,
+        AtomicBool, AtomicU64, AtomicUsize,
         Ordering::{Acquire, Relaxed, Release},
     },
 };
@@ -348,7 +348,7 @@ mod tests {
         let count = Arc::new(AtomicU32::new(0));
         let counted = count.clone();
         let timer = Timer::new(move || {
-            counted.fetch_add(1, Ordering::Relaxed);
+            counted.fetch_add(1, Relaxed);
             None
         });
         (timer, count)

@@ -2,8 +2,6 @@
 
 //! The structures of time that programs see, on x86-64.
 
-use core::time::Duration;
-
 use super::NANOS_PER_SEC;
 use crate::prelude::*;
 
@@ -69,13 +67,6 @@ impl Timespec {
         Ok(sec.saturating_mul(NANOS_PER_SEC).saturating_add(nsec))
     }
 
-    /// The total as a duration.
-    ///
-    /// # Errors
-    /// `EINVAL` as for [`Self::to_nanos`].
-    pub fn to_duration(self) -> Result<Duration> {
-        self.to_nanos().map(Duration::from_nanos)
-    }
 }
 
 impl Timeval {
