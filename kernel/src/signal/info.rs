@@ -88,6 +88,11 @@ impl SigInfo {
         Self { fields: [pair(id.cast_unsigned(), 0), value, 0, 0], ..Self::new(signal, SI_TIMER) }
     }
 
+    /// `SIGIO`-like events of a file (`fcntl(2)` `F_SETSIG`).
+    pub fn file(signal: Signal, code: i32, band: u64, fd: i32) -> Self {
+        Self { fields: [band, u64::from(fd.cast_unsigned()), 0, 0], ..Self::new(signal, code) }
+    }
+
     /// What a program passed to `rt_sigqueueinfo(2)`, with the number that it passed beside it.
     pub fn from_user(signal: Signal, user: UserSigInfo) -> Self {
         Self { signo: i32::from(signal.number()), padding: 0, ..user.info }

@@ -44,7 +44,7 @@ pub use self::{
     number::{DefaultAction, SigSet, Signal},
     report::sets,
     send::{
-        force, info_from, is_ignored_or_blocked, send_to_group_by_kernel,
+        force, info_from, is_ignored_or_blocked, send_to_group, send_to_group_by_kernel,
         send_to_process, send_to_process_by_kernel, send_to_thread,
     },
     state::{
