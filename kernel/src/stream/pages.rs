@@ -64,21 +64,20 @@ impl Pages {
         if src.read(&mut writer)? < len { Err(EFAULT) } else { Ok(()) }
     }
 
-    /// Copies up to `len` bytes that `plan` names to `dst`. Returns how many; a piece that faults is left out as a whole.
+    /// Copies up to `len` bytes that `plan` names to `dst`. A piece that faults is left out as a whole, and those after it.
     ///
     /// # Errors
-    /// `EFAULT` if nothing could be copied.
-    pub fn drain(&self, plan: &ReadPlan, dst: &mut IoDst<'_>, len: usize) -> Result<usize> {
+    /// `EFAULT` beside what was copied before.
+    pub fn drain(&self, plan: &ReadPlan, dst: &mut IoDst<'_>, len: usize) -> (usize, Result<()>) {
         let mut total = 0;
         for (page, offset, available) in plan.pieces() {
             let count = available.min(len - total);
-            match self.drain_page(page, offset, count, dst) {
-                Ok(()) => total += count,
-                Err(error) if total == 0 => return Err(error),
-                Err(_) => break,
+            if let Err(error) = self.drain_page(page, offset, count, dst) {
+                return (total, Err(error));
             }
+            total += count;
         }
-        Ok(total)
+        (total, Ok(()))
     }
 
     fn drain_page(&self, page: usize, offset: usize, len: usize, dst: &mut IoDst<'_>) -> Result<()> {

@@ -11,6 +11,8 @@
 //! - **G3** A plan names pages that the other side does not touch until the plan is committed: free ones, or the unused end of
 //!   the last one, for a writer; used bytes for a reader.
 
+use arrayvec::ArrayVec;
+
 use crate::prelude::*;
 
 /// How many slots one plan to read names at most.
@@ -72,8 +74,7 @@ pub struct Filled {
 
 /// Bytes to read, page by page.
 pub struct ReadPlan {
-    slots: [Slot; PLAN_SLOTS],
-    count: usize,
+    slots: ArrayVec<Slot, PLAN_SLOTS>,
     first: u32,
     mask: u32,
 }
@@ -94,23 +95,23 @@ impl WritePlan {
 impl ReadPlan {
     /// Whether there is nothing to read.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.slots.is_empty()
     }
 
     /// Bytes in all.
     pub fn bytes(&self) -> usize {
-        self.slots[..self.count].iter().map(|slot| usize::from(slot.len)).sum()
+        self.slots.iter().map(|slot| usize::from(slot.len)).sum()
     }
 
     /// Whether the last piece is a packet, which ends a read.
     pub fn ends_in_packet(&self) -> bool {
-        self.slots[..self.count].last().is_some_and(|slot| slot.kind == Kind::Packet)
+        self.slots.last().is_some_and(|slot| slot.kind == Kind::Packet)
     }
 
     /// Page, offset and length of each piece.
     pub(super) fn pieces(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
         let pages = (0u32..).map(|index| (self.first.wrapping_add(index) & self.mask) as usize);
-        let pieces = self.slots[..self.count].iter();
+        let pieces = self.slots.iter();
         pages.zip(pieces).map(|(page, slot)| (page, usize::from(slot.offset), usize::from(slot.len)))
     }
 }
@@ -198,20 +199,17 @@ impl Ring {
 
     /// Plans a read of up to `len` bytes, within the limits of one plan.
     pub fn plan_read(&self, len: usize) -> ReadPlan {
-        let mut plan =
-            ReadPlan { slots: [Slot::default(); PLAN_SLOTS], count: 0, first: self.tail, mask: self.mask() };
+        let mut slots = ArrayVec::new();
         let mut planned = 0;
-        let most = self.used().min(PLAN_SLOTS);
-        while planned < len && plan.count < most {
-            let slot = self.slot(self.tail.wrapping_add(plan.count as u32));
-            plan.slots[plan.count] = slot;
-            plan.count += 1;
+        for index in 0..self.used().min(PLAN_SLOTS) {
+            let slot = self.slot(self.tail.wrapping_add(index as u32));
+            slots.push(slot);
             planned += usize::from(slot.len);
-            if slot.kind == Kind::Packet {
+            if planned >= len || slot.kind == Kind::Packet {
                 break;
             }
         }
-        plan
+        ReadPlan { slots, first: self.tail, mask: self.mask() }
     }
 
     /// Frees `len` bytes that were read by the present plan, and the rest of a packet that was begun. Returns whether a full

@@ -4,6 +4,7 @@
 //!
 //! The three ways to wait differ only in how their arguments are decoded into a [`Wait`].
 
+use arrayvec::ArrayVec;
 use ostd::mm::MAX_USERSPACE_VADDR;
 use readiness::{
     Timeout, WaitError,
@@ -155,12 +156,8 @@ impl Sink for UserBuffer<'_> {
     fn put(&mut self, events: &[EpollEvent]) -> usize {
         let mut total = 0;
         for batch in events.chunks(BATCH) {
-            let mut raw = [RawEvent::default(); BATCH];
-            for (raw, event) in raw.iter_mut().zip(batch) {
-                *raw = encode_event(*event);
-            }
-            let bytes = &raw.as_bytes()[..size_of_val(&raw[..batch.len()])];
-            let copied = match self.0.write_fallible(&mut VmReader::from(bytes).to_fallible()) {
+            let raw: ArrayVec<RawEvent, BATCH> = batch.iter().map(encode_event).collect();
+            let copied = match self.0.write_fallible(&mut VmReader::from(raw.as_bytes()).to_fallible()) {
                 Ok(copied) | Err((_, copied)) => copied / size_of::<RawEvent>(),
             };
             total += copied;
@@ -172,7 +169,7 @@ impl Sink for UserBuffer<'_> {
     }
 }
 
-fn encode_event(event: EpollEvent) -> RawEvent {
+fn encode_event(event: &EpollEvent) -> RawEvent {
     [event.events, event.data as u32, (event.data >> 32) as u32]
 }
 

@@ -115,15 +115,21 @@ fn read_fds(ctx: &Context, address: Vaddr, fds: &mut [PollFd]) -> Result<()> {
 
 /// Writes the `revents` that changed, and only those members.
 fn write_revents(ctx: &Context, address: Vaddr, fds: &[PollFd], watches: &[Watch]) -> Result<()> {
-    let mut writer = ctx.writer(address, size_of_val(fds))?;
-    let mut position = 0;
-    for (index, (entry, watch)) in fds.iter().zip(watches).enumerate() {
-        let revents = watch.ready.bits() as u16;
-        if revents != entry.revents || index % ENTRIES_PER_PAGE == 0 {
-            let offset = index * size_of::<PollFd>() + REVENTS_OFFSET;
-            writer.skip(offset - position).write_val(&revents)?;
-            position = offset + size_of_val(&revents);
+    let pages = fds.chunks(ENTRIES_PER_PAGE).zip(watches.chunks(ENTRIES_PER_PAGE));
+    for (page, (fds, watches)) in pages.enumerate() {
+        let first = page * ENTRIES_PER_PAGE;
+        write_one(ctx, address, first, &watches[0])?;
+        for (index, (entry, watch)) in fds.iter().zip(watches).enumerate().skip(1) {
+            if watch.ready.bits() != u32::from(entry.revents) {
+                write_one(ctx, address, first + index, watch)?;
+            }
         }
     }
     Ok(())
+}
+
+#[cold]
+fn write_one(ctx: &Context, address: Vaddr, index: usize, watch: &Watch) -> Result<()> {
+    let offset = index * size_of::<PollFd>() + REVENTS_OFFSET;
+    ctx.write_val(address.checked_add(offset).ok_or(EFAULT)?, &(watch.ready.bits() as u16))
 }

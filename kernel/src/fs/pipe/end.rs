@@ -18,6 +18,10 @@ use crate::{
 /// `ioctl(2)`: how many bytes can be read (`FIONREAD`).
 const FIONREAD: u32 = 0x541b;
 
+/// The access modes, as numbers to compare with.
+const READS: u32 = AccessMode::READ.bits();
+const WRITES: u32 = AccessMode::WRITE.bits();
+
 /// An open pipe: its reading end, its writing end, or both.
 pub struct PipeEnd {
     pipe: Arc<Pipe>,
@@ -115,10 +119,11 @@ impl Pollable for PipeEnd {
     }
 
     fn poll(&self) -> IoEvents {
-        if self.is_both() {
-            return self.readiness();
-        }
-        let events = self.pipe.state.poll(self.side());
+        let events = match self.access.bits() {
+            READS => self.pipe.state.poll(READER),
+            WRITES => self.pipe.state.poll(WRITER),
+            _ => self.readiness(),
+        };
         if events.contains(IoEvents::HUP) && self.awaits_first_writer() { events - IoEvents::HUP } else { events }
     }
 }

@@ -144,10 +144,11 @@ impl Pipe {
             if plan.is_empty() {
                 return if total > 0 || writers == 0 { Some(Ok(total)) } else { None };
             }
-            let (count, is_cut) = match pages.drain(&plan, dst, len - total) {
-                Ok(count) => (count, count < plan.bytes().min(len - total)),
-                Err(error) => return Some(if total > 0 { Ok(total) } else { Err(error) }),
-            };
+            let (count, outcome) = pages.drain(&plan, dst, len - total);
+            total += count;
+            if total == 0 {
+                return Some(outcome.map(|()| 0));
+            }
             self.update(IoEvents::WRITABLE, |state| {
                 if state.ring.commit_read(count) {
                     state.notify(WRITER, IoEvents::WRITABLE);
@@ -155,8 +156,7 @@ impl Pipe {
                     state.notify_nothing();
                 }
             });
-            total += count;
-            if total == len || is_cut || plan.ends_in_packet() {
+            if total == len || outcome.is_err() || plan.ends_in_packet() {
                 return Some(Ok(total));
             }
         }
