@@ -11,6 +11,7 @@
 //! `Arc` to go closes the description; files put their closing work into `Drop`.
 
 pub mod io;
+pub mod sigio;
 pub mod table;
 
 use core::{
@@ -20,9 +21,12 @@ use core::{
 
 use readiness::{IoEvents, Pollable};
 
-pub use self::io::{IoDst, IoSrc};
+pub use self::{
+    io::{IoDst, IoSrc},
+    sigio::{SigIo, SigOwner},
+};
 use crate::{
-    fs::{Path, nameless_path},
+    fs::{Inode, InodeKind, Path, nameless_path},
     prelude::*,
     vm::PageCache,
 };
@@ -102,6 +106,8 @@ pub struct Description<F: File + ?Sized = dyn File> {
     path: Option<Path>,
     /// Whether a lock of `flock(2)` or of the open-file-description kind was ever taken. Relaxed: only its owner sets it.
     has_locks: AtomicBool,
+    /// Whom to signal on readiness; most descriptions never have that.
+    sigio: SpinLock<Option<Arc<SigIo>>>,
     file: F,
 }
 
@@ -136,6 +142,7 @@ impl<F: File> Description<F> {
             position: Mutex::new(0),
             path,
             has_locks: AtomicBool::new(false),
+            sigio: SpinLock::new(None),
             file,
         })
     }
@@ -180,6 +187,9 @@ impl<F: File + ?Sized> Drop for Description<F> {
     fn drop(&mut self) {
         OPEN.fetch_sub(1, Ordering::Relaxed);
         if let Some(pollable) = self.file.pollable() {
+            if let Some(sigio) = self.sigio.lock().take() {
+                sigio.disarm(pollable);
+            }
             // As `Target::id` has it: the address does not depend on how much is known of the file's type.
             pollable.pollee().close(core::ptr::from_ref(self).addr());
         }
@@ -212,6 +222,30 @@ impl Description {
     /// The inode behind the file.
     pub fn inode(&self) -> &Arc<dyn crate::fs::Inode> {
         self.file.inode()
+    }
+
+    /// The part about signals on readiness, made if need be.
+    pub fn sigio(&self) -> Arc<SigIo> {
+        self.sigio.lock().get_or_insert_default().clone()
+    }
+
+    /// Whether `O_ASYNC` means anything for the file; see [`sigio`].
+    pub fn has_sigio(&self) -> bool {
+        matches!(self.inode().kind(), InodeKind::Fifo | InodeKind::Socket) && self.file.pollable().is_some()
+    }
+
+    /// Sets or clears `O_ASYNC`, by way of the descriptor `fd`.
+    pub fn set_async(&self, is_on: bool, fd: table::Fd) {
+        let Some(pollable) = self.file.pollable().filter(|_| self.has_sigio()) else {
+            return;
+        };
+        let flags = if is_on { StatusFlags::ASYNC } else { StatusFlags::empty() };
+        self.set_status(StatusFlags::ASYNC, flags);
+        if is_on {
+            self.sigio().arm(pollable, fd);
+        } else {
+            self.sigio().disarm(pollable);
+        }
     }
 
     /// Notes that it holds locks, for its end.

@@ -103,12 +103,20 @@ impl Inode for AnonInode {
 
 /// A path for an inode in no tree, which displays as `name`: `pipe:[7]`.
 pub fn nameless_path(inode: Arc<dyn Inode>, name: &[u8]) -> Path {
+    Path::new(nameless_mount().clone(), Dentry::new_root(inode, name))
+}
+
+/// The root of the mount that nameless files are in.
+pub fn nameless_root() -> Path {
+    nameless_mount().root_path()
+}
+
+fn nameless_mount() -> &'static Arc<Mount> {
     static MOUNT: Once<Arc<Mount>> = Once::new();
-    let mount = MOUNT.call_once(|| {
+    MOUNT.call_once(|| {
         let file_system = AnonKind::AnonInode.file_system().clone();
         let super_block = SuperBlock::new(file_system, AnonInode::shared().clone());
         let root = super_block.root().clone();
         Mount::new(super_block, root, MountFlags::empty(), "none")
-    });
-    Path::new(mount.clone(), Dentry::new_root(inode, name))
+    })
 }

@@ -2,6 +2,8 @@
 
 //! What threads share under `CLONE_FS`: root, working directory and umask.
 
+use spin::Once;
+
 use super::{Path, namespace};
 use crate::prelude::*;
 
@@ -30,6 +32,13 @@ impl FsContext {
     /// `ENOENT` before the root is mounted.
     pub fn of_init() -> Result<Self> {
         Ok(Self::new(namespace().root().ok_or(ENOENT)?))
+    }
+
+    /// The context of threads that have ended.
+    pub fn of_nobody() -> Arc<Self> {
+        static NOBODY: Once<Arc<FsContext>> = Once::new();
+        let root = || namespace().root().unwrap_or_else(|| super::anon::nameless_root());
+        NOBODY.call_once(|| Arc::new(Self::new(root()))).clone()
     }
 
     /// A copy of one's own, for `fork(2)`.

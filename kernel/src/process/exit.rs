@@ -96,6 +96,9 @@ fn leave_program(ctx: &Context) {
     // Descriptors close here, in a context that may sleep, and before the parent hears of the exit.
     process.uid.store(ctx.credentials().uid, Relaxed);
     drop(ctx.replace_files(Arc::new(crate::file::table::FileTable::new())));
+    // A zombie keeps no mount busy.
+    let fs = core::mem::replace(&mut *thread.fs.lock(), crate::fs::FsContext::of_nobody());
+    drop(fs);
     table::lock().remove_thread(thread.tid());
     if thread.tid() == process.pid {
         *process.last_name.lock() = *thread.name.lock();

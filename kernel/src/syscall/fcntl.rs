@@ -2,6 +2,8 @@
 
 //! Control of open files: `fcntl`, `flock`, `ioctl`.
 
+mod owner;
+
 use crate::{
     file::{AccessMode, Description, StatusFlags, table::Fd},
     fs::{
@@ -22,6 +24,12 @@ mod command {
     pub const GETLK: u32 = 5;
     pub const SETLK: u32 = 6;
     pub const SETLKW: u32 = 7;
+    pub const SETOWN: u32 = 8;
+    pub const GETOWN: u32 = 9;
+    pub const SETSIG: u32 = 10;
+    pub const GETSIG: u32 = 11;
+    pub const SETOWN_EX: u32 = 15;
+    pub const GETOWN_EX: u32 = 16;
     pub const OFD_GETLK: u32 = 36;
     pub const OFD_SETLK: u32 = 37;
     pub const OFD_SETLKW: u32 = 38;
@@ -48,10 +56,16 @@ pub fn sys_fcntl(ctx: &Context, fd: Fd, command: u32, argument: usize) -> Result
         command::GETFL if file.is_path() => Ok(file.status().bits() as isize),
         command::GETFL => Ok((file.status().bits() | file.access().to_open_flags()) as isize),
         _ if file.is_path() => Err(EBADF),
-        command::SETFL => set_status(ctx, &file, argument as u32),
+        command::SETFL => set_status(ctx, &file, fd, argument as u32),
         command::GETLK => get_lock(ctx, &file, argument, Owner::of_process(&files)),
         command::SETLK => set_lock(ctx, &file, argument, Owner::of_process(&files), false),
         command::SETLKW => set_lock(ctx, &file, argument, Owner::of_process(&files), true),
+        command::SETOWN => owner::set(ctx, &file, owner::decode(argument as i32)?),
+        command::GETOWN => Ok(owner::encode(file.sigio().owner())),
+        command::SETSIG => owner::set_signal(&file, argument),
+        command::GETSIG => Ok(file.sigio().signal() as isize),
+        command::SETOWN_EX => owner::set_ex(ctx, &file, argument),
+        command::GETOWN_EX => owner::get_ex(ctx, &file, argument),
         command::OFD_GETLK => get_lock(ctx, &file, argument, Owner::Description(file.id())),
         command::OFD_SETLK => set_lock(ctx, &file, argument, Owner::Description(file.id()), false),
         command::OFD_SETLKW => set_lock(ctx, &file, argument, Owner::Description(file.id()), true),
@@ -63,8 +77,9 @@ pub fn sys_fcntl(ctx: &Context, fd: Fd, command: u32, argument: usize) -> Result
     }
 }
 
-fn set_status(ctx: &Context, file: &Description, flags: u32) -> Result<isize> {
+fn set_status(ctx: &Context, file: &Description, fd: Fd, flags: u32) -> Result<isize> {
     let mask = StatusFlags::APPEND | StatusFlags::NONBLOCK | StatusFlags::DIRECT | StatusFlags::NOATIME;
+    let wants_async = StatusFlags::from_bits_retain(flags).contains(StatusFlags::ASYNC);
     let flags = StatusFlags::from_bits_retain(flags) & mask;
     let is_new = |flag| flags.contains(flag) && !file.status().contains(flag);
     if is_new(StatusFlags::NOATIME) && !ctx.credentials().is_owner(file.inode().metadata().uid) {
@@ -75,6 +90,9 @@ fn set_status(ctx: &Context, file: &Description, flags: u32) -> Result<isize> {
         return Err(EINVAL);
     }
     file.set_status(mask, flags);
+    if wants_async != file.status().contains(StatusFlags::ASYNC) {
+        file.set_async(wants_async, fd);
+    }
     Ok(0)
 }
 
@@ -213,6 +231,7 @@ pub fn sys_flock(ctx: &Context, fd: Fd, operation: u32) -> Result<isize> {
 /// `ioctl(2)`: what is common to all files; the rest is the file's.
 pub fn sys_ioctl(ctx: &Context, fd: Fd, command: u32, argument: usize) -> Result<isize> {
     const FIONBIO: u32 = 0x5421;
+    const FIOASYNC: u32 = 0x5452;
     const FIONCLEX: u32 = 0x5450;
     const FIOCLEX: u32 = 0x5451;
     const FIONREAD: u32 = 0x541b;
@@ -229,6 +248,11 @@ pub fn sys_ioctl(ctx: &Context, fd: Fd, command: u32, argument: usize) -> Result
             let flags = if is_on { StatusFlags::NONBLOCK } else { StatusFlags::empty() };
             file.set_status(StatusFlags::NONBLOCK, flags);
         }
+        FIOASYNC if file.has_sigio() => {
+            let is_on = ctx.read_val::<i32>(argument)? != 0;
+            file.set_async(is_on, fd);
+        }
+        FIOASYNC => return Err(ENOTTY),
         FIONREAD if file.inode().kind() == InodeKind::Regular => {
             let left = file.inode().size() as i64 - *file.position().lock() as i64;
             ctx.write_val(argument, &(left as i32))?;

@@ -178,7 +178,7 @@ fn wait_for_signal(ctx: &Context, wanted: SigSet, timeout: Option<u64>) -> Resul
 ///
 /// # Errors
 /// `EPERM` if not.
-fn check_permission(ctx: &Context, target: &Process, signal: Option<Signal>) -> Result<()> {
+pub fn check_permission(ctx: &Context, target: &Process, signal: Option<Signal>) -> Result<()> {
     if Arc::as_ptr(&ctx.process) == core::ptr::from_ref(target) {
         return Ok(());
     }
