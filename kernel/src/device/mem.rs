@@ -84,7 +84,8 @@ impl Pollable for MemFile {
     }
 
     fn readiness(&self) -> IoEvents {
-        IoEvents::READABLE | IoEvents::WRITABLE
+        // Writable it would be if it wanted entropy.
+        IoEvents::READABLE
     }
 }
 

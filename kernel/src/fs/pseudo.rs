@@ -6,11 +6,14 @@
 //! A [`Directory`] lists and finds; [`TextInode`] is a file whose text a function writes; [`LinkInode`] a symbolic link whose
 //! target a function finds. The inodes are made anew at each look-up, so what they are about is in the functions.
 
+use readiness::{IoEvents, Pollable, Pollee};
+use spin::Once;
+
 use super::{
     DeviceNumber, DirEntry, FileSystem, Inode, InodeBase, InodeKind, Link, OpenRequest, StatFs, new_anonymous_device,
 };
 use crate::{
-    file::{Description, File, IoDst, IoSrc, StatusFlags, Written},
+    file::{ALWAYS_READY, Description, File, IoDst, IoSrc, StatusFlags, Written},
     prelude::*,
 };
 
@@ -156,6 +159,8 @@ pub struct TextInode {
     fs: Arc<PseudoFs>,
     show: Arc<Show>,
     store: Option<Arc<Store>>,
+    /// Whether it may be polled: Linux's procfs lets files about the system, but not those about processes.
+    is_pollable: bool,
 }
 
 impl TextInode {
@@ -166,7 +171,13 @@ impl TextInode {
         show: impl Fn(&Context) -> Result<Vec<u8>> + Send + Sync + 'static,
     ) -> Self {
         let base = fs.base(identity.number, InodeKind::Regular, identity.permissions, identity.owner);
-        Self { base, fs: fs.clone(), show: Arc::new(show), store: None }
+        Self { base, fs: fs.clone(), show: Arc::new(show), store: None, is_pollable: false }
+    }
+
+    /// The same, as a file that `epoll_ctl(2)` takes; it is always ready.
+    pub fn pollable(mut self) -> Self {
+        self.is_pollable = true;
+        self
     }
 
     /// The same, to be written, too.
@@ -193,7 +204,8 @@ impl Inode for TextInode {
     fn open(&self, request: OpenRequest, _ctx: &Context) -> Result<Arc<Description>> {
         let inode = request.path.inode().clone();
         let (show, store) = (self.show.clone(), self.store.clone());
-        Ok(request.describe(TextFile { inode, show, store, text: SpinLock::new(Arc::default()) }))
+        let (is_pollable, text) = (self.is_pollable, SpinLock::new(Arc::default()));
+        Ok(request.describe(TextFile { inode, show, store, text, is_pollable }))
     }
 }
 
@@ -203,6 +215,18 @@ struct TextFile {
     store: Option<Arc<Store>>,
     /// The text since the last read from the start: later reads continue in the same one.
     text: SpinLock<Arc<Vec<u8>>>,
+    is_pollable: bool,
+}
+
+impl Pollable for TextFile {
+    fn pollee(&self) -> &Pollee {
+        static CONSTANT: Once<Pollee> = Once::new();
+        CONSTANT.call_once(Pollee::new)
+    }
+
+    fn readiness(&self) -> IoEvents {
+        ALWAYS_READY
+    }
 }
 
 impl File for TextFile {
@@ -230,6 +254,10 @@ impl File for TextFile {
 
     fn inode(&self) -> &Arc<dyn Inode> {
         &self.inode
+    }
+
+    fn pollable(&self) -> Option<&dyn Pollable> {
+        if self.is_pollable { Some(self) } else { None }
     }
 }
 

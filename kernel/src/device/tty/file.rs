@@ -176,9 +176,12 @@ impl Tty {
         let rule = ReadRule::of(&termios);
         let mut bytes = Vec::new();
         let mut timeout = rule.first;
+        let mut has_waited = false;
         loop {
             if file.is_dead() {
-                return Ok(Vec::new());
+                // As on Linux: the reader that is overtaken learns why, later ones see the end of the file.
+                let is_orphaned = self.line.read(|line| line.pty.is_pty && !line.pty.has_master);
+                return if has_waited && is_orphaned { Err(EIO) } else { Ok(Vec::new()) };
             }
             let is_over = self.line.update(|line| {
                 if line.discipline.has_input(1) {
@@ -198,6 +201,7 @@ impl Tty {
             if !bytes.is_empty() {
                 timeout = rule.between;
             }
+            has_waited = true;
             match self.wait_for(ctx, file, IoEvents::IN, timeout, |line| {
                 line.discipline.has_input(1)
             }) {

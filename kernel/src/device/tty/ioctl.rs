@@ -9,7 +9,7 @@ use super::{
     file::TtyFile,
     job,
     pty::{self, PtyMaster},
-    termios::{LocalFlags, Termio, Termios, Termios2, WindowSize},
+    termios::{Termio, Termios, Termios2, WindowSize},
 };
 use crate::{
     prelude::*,
@@ -287,11 +287,9 @@ impl Tty {
             if flushes_input {
                 line.discipline.flush();
             }
+            let old = line.discipline.termios();
             line.discipline.set_termios(termios);
-            // Extended processing is the one setting that packet mode reports.
-            if termios.local().contains(LocalFlags::EXTPROC) {
-                line.pty.packet_status |= 0x40;
-            }
+            line.pty.note_settings(&old, &termios);
             line.notify(TERMINAL, IoEvents::READABLE | IoEvents::WRITABLE);
             line.notify(MASTER, IoEvents::READABLE | IoEvents::WRITABLE | IoEvents::PRI);
         });

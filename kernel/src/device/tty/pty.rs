@@ -8,7 +8,10 @@
 
 use readiness::{InTurn, IoEvents, Pollable, Pollee, Timeout};
 
-use super::{Line, MASTER, TERMINAL, Tty, ioctl};
+use super::{
+    Line, MASTER, TERMINAL, Tty, ioctl,
+    termios::{Control, InputFlags, LocalFlags, Termios},
+};
 use crate::{
     file::{File, IoDst, IoSrc, StatusFlags, Written},
     fs::Inode,
@@ -21,6 +24,9 @@ pub(super) const PACKET_FLUSH_READ: u8 = 1;
 pub(super) const PACKET_FLUSH_WRITE: u8 = 2;
 pub(super) const PACKET_STOP: u8 = 4;
 pub(super) const PACKET_START: u8 = 8;
+const PACKET_NO_STOP: u8 = 16;
+const PACKET_DO_STOP: u8 = 32;
+const PACKET_IOCTL: u8 = 64;
 
 /// Pseudo terminals that may exist at once, as Linux's default `kernel.pty.max`.
 const MAX: u32 = 4096;
@@ -45,6 +51,24 @@ pub(super) struct Shared {
     pub is_packet_mode: bool,
     /// What happened since the last status byte.
     pub packet_status: u8,
+}
+
+impl Shared {
+    /// Records what packet mode reports of a change of settings: whether `^S` and `^Q` stop and start output, and any change
+    /// under extended processing.
+    pub(super) fn note_settings(&mut self, old: &Termios, new: &Termios) {
+        let has_flow_keys = |termios: &Termios| {
+            let keys = (termios.char(Control::Stop), termios.char(Control::Start));
+            termios.input().contains(InputFlags::IXON) && keys == (0x13, 0x11)
+        };
+        if has_flow_keys(old) != has_flow_keys(new) {
+            self.packet_status &= !(PACKET_DO_STOP | PACKET_NO_STOP);
+            self.packet_status |= if has_flow_keys(new) { PACKET_DO_STOP } else { PACKET_NO_STOP };
+        }
+        if (old.local() | new.local()).contains(LocalFlags::EXTPROC) {
+            self.packet_status |= PACKET_IOCTL;
+        }
+    }
 }
 
 impl Line {

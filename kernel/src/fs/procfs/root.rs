@@ -60,7 +60,9 @@ impl Entry {
 
     fn inode(&self, number: u64) -> Arc<dyn Inode> {
         match self {
-            Self::Text(show) => Arc::new(TextInode::new(file_system(), Identity::of_root(number, 0o444), *show)),
+            Self::Text(show) => {
+                Arc::new(TextInode::new(file_system(), Identity::of_root(number, 0o444), *show).pollable())
+            },
             Self::Link(follow) => LinkInode::new(file_system(), Identity::of_root(number, 0o777), 0, *follow),
             Self::Sys => DirInode::new(file_system(), Identity::of_root(number, 0o555), sys::top()),
         }

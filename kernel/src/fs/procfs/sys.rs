@@ -64,6 +64,7 @@ const RANDOM: &[(&str, Node)] = &[
 
 const FS: &[(&str, Node)] = &[
     ("epoll", Dir(EPOLL)),
+    ("epoll", Dir(&[("max_user_watches", Setting(show_max_watches, store_max_watches))])),
     ("file-max", Fixed(|_| text(format_args!("{}\n", i64::MAX)))),
     ("file-nr", Fixed(|_| text(format_args!("{}\t0\t{}\n", crate::file::open_descriptions(), i64::MAX)))),
     ("nr_open", Fixed(|_| text(format_args!("{NR_OPEN}\n")))),
@@ -119,9 +120,10 @@ impl SysDir {
                 let directory = SysDir { entries, number: entry_number };
                 DirInode::new(file_system(), identity(0o555), directory)
             }
-            Fixed(show) => Arc::new(TextInode::new(file_system(), identity(0o444), *show)),
+            Fixed(show) => Arc::new(TextInode::new(file_system(), identity(0o444), *show).pollable()),
             Setting(show, store) => {
-                Arc::new(TextInode::new(file_system(), identity(0o644), *show).with_store(*store))
+                let inode = TextInode::new(file_system(), identity(0o644), *show);
+                Arc::new(inode.with_store(*store).pollable())
             }
         }
     }
@@ -183,6 +185,14 @@ fn store_printk(_ctx: &Context, bytes: &[u8]) -> Result<()> {
     let first = first_line(bytes).split(u8::is_ascii_whitespace).next().unwrap_or(&[]);
     crate::log::set_console_level(parse(first)?);
     Ok(())
+}
+
+fn show_max_watches(_ctx: &Context) -> Result<Vec<u8>> {
+    text(format_args!("{}\n", crate::events::epoll::max_user_watches()))
+}
+
+fn store_max_watches(_ctx: &Context, bytes: &[u8]) -> Result<()> {
+    crate::events::epoll::set_max_user_watches(parse(bytes)?)
 }
 
 fn boot_id() -> &'static str {
