@@ -46,8 +46,7 @@ pub fn run() {
 /// Gives the first program `/dev/console` as its standard input, output and error.
 pub fn open_console(ctx: &Context) {
     const O_RDWR: u32 = 2;
-    let opened = HowToOpen::decode(O_RDWR, 0)
-        .and_then(|how| fs::open::open(ctx, Start::Cwd, b"/dev/console", &how));
+    let opened = HowToOpen::decode(O_RDWR, 0).and_then(|how| fs::open::open(ctx, Start::Cwd, b"/dev/console", &how));
     match opened {
         Ok(console) => {
             for number in 0..3 {

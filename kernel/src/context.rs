@@ -8,9 +8,12 @@ use core::cell::RefCell;
 use readiness::{Parked, Subjects, Timeout, WaitError, Waiter};
 
 use crate::{
-    file::{Description, IoDst, IoSrc, table::{Fd, FileTable}},
-    prelude::*,
+    file::{
+        Description, IoDst, IoSrc,
+        table::{Fd, FileTable},
+    },
     fs::FsContext,
+    prelude::*,
     process::{Process, Thread, ThreadLocal, credentials::Credentials},
     syscall::{poll::PollScratch, select::SelectScratch},
     time::{Deadline, ThreadParker},

@@ -5,7 +5,10 @@
 //! The first line starts with `Kernel panic`, which is what the host's tools look for. The machine is powered off with a
 //! failure code (QEMU's `isa-debug-exit`), or halted where there is no such device.
 
-use core::{panic::PanicInfo, sync::atomic::{AtomicBool, Ordering}};
+use core::{
+    panic::PanicInfo,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use ostd::{cpu::PinCurrentCpu, early_println, task::Task, util::id_set::Id};
 

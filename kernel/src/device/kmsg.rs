@@ -81,7 +81,8 @@ impl File for KmsgFile {
             None if status.contains(StatusFlags::NONBLOCK) => Err(EAGAIN),
             None => {
                 // Every reader is to see every record: no turns.
-                let subject = Together(|register: &mut dyn FnMut(&Pollee, IoEvents)| register(log::pollee(), IoEvents::IN));
+                let subject =
+                    Together(|register: &mut dyn FnMut(&Pollee, IoEvents)| register(log::pollee(), IoEvents::IN));
                 let waited = ctx.waiter.borrow_mut().wait_until(&subject, Timeout::Never, || self.take(max));
                 waited.unwrap_or(Err(ERESTARTSYS))
             }

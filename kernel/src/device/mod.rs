@@ -10,11 +10,7 @@ pub mod mem;
 pub mod serial;
 pub mod tty;
 
-use self::{
-    kmsg::KmsgDevice,
-    mem::MemDevice,
-    tty::nodes::TtyDevice,
-};
+use self::{kmsg::KmsgDevice, mem::MemDevice, tty::nodes::TtyDevice};
 use crate::{
     fs::{Device, DeviceNumber, InodeKind, device::register},
     prelude::*,

@@ -95,13 +95,8 @@ impl SigIo {
     /// The facts of the signal: which descriptor, and what for.
     fn info(&self, events: IoEvents) -> Option<SigInfo> {
         /// `POLL_IN`, `POLL_OUT`, `POLL_ERR`, `POLL_PRI`, `POLL_HUP` of `sigaction(2)`.
-        const CODES: [(IoEvents, i32); 5] = [
-            (IoEvents::HUP, 6),
-            (IoEvents::ERR, 4),
-            (IoEvents::PRI, 5),
-            (IoEvents::IN, 1),
-            (IoEvents::OUT, 2),
-        ];
+        const CODES: [(IoEvents, i32); 5] =
+            [(IoEvents::HUP, 6), (IoEvents::ERR, 4), (IoEvents::PRI, 5), (IoEvents::IN, 1), (IoEvents::OUT, 2)];
         let number = self.signal();
         if number == 0 {
             return Some(SigInfo::kernel(Signal::IO));

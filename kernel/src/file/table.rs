@@ -180,9 +180,8 @@ impl FileTable {
     pub fn snapshot(&self) -> Vec<(Fd, Arc<super::Description>)> {
         let slots = self.slots.lock();
         let numbered = slots.entries.iter().enumerate();
-        let open = numbered.filter_map(|(number, slot)| {
-            slot.as_ref().map(|slot| (number as Fd, slot.description.clone()))
-        });
+        let open =
+            numbered.filter_map(|(number, slot)| slot.as_ref().map(|slot| (number as Fd, slot.description.clone())));
         open.collect()
     }
 }

@@ -7,8 +7,8 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use spin::Once;
 
 use super::{
-    Attachment, Dentry, DeviceNumber, FileSystem, Inode, InodeBase, InodeKind, Mount, MountFlags, Path, StatFs, SuperBlock,
-    new_anonymous_device,
+    Attachment, Dentry, DeviceNumber, FileSystem, Inode, InodeBase, InodeKind, Mount, MountFlags, Path, StatFs,
+    SuperBlock, new_anonymous_device,
 };
 use crate::prelude::*;
 

@@ -113,10 +113,8 @@ impl Unpacker {
         let mut archive = Archive::new(bytes);
         let mut links: BTreeMap<(u32, u32, u32), Arc<Dentry>> = BTreeMap::new();
         while let Some(entry) = archive.next_entry()? {
-            let cannot = |error| ImageError::CannotMake {
-                name: String::from_utf8_lossy(entry.name).into_owned(),
-                error,
-            };
+            let cannot =
+                |error| ImageError::CannotMake { name: String::from_utf8_lossy(entry.name).into_owned(), error };
             self.make(&entry, &mut links).map_err(cannot)?;
         }
         Ok(archive.offset())
@@ -157,13 +155,7 @@ impl Unpacker {
         apply_attributes(first, entry)
     }
 
-    fn make_inode(
-        &self,
-        dir: &Arc<Dentry>,
-        name: &[u8],
-        kind: NewKind,
-        entry: &Entry<'static>,
-    ) -> Result<Arc<Dentry>> {
+    fn make_inode(&self, dir: &Arc<Dentry>, name: &[u8], kind: NewKind, entry: &Entry<'static>) -> Result<Arc<Dentry>> {
         remove_existing(dir, name)?;
         let new = NewInode { kind, permissions: (entry.mode & 0o7777) as u16, uid: entry.uid, gid: entry.gid };
         let dentry = if matches!(new.kind, NewKind::Regular) && !entry.data.is_empty() {

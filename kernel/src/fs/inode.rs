@@ -14,7 +14,8 @@
 use core::any::Any;
 
 use super::{
-    DeviceNumber, InodeBase, InodeKind, Metadata, OpenRequest, Path, StatFs, Timestamp, dir::DirFile, regular::RegularFile,
+    DeviceNumber, InodeBase, InodeKind, Metadata, OpenRequest, Path, StatFs, Timestamp, dir::DirFile,
+    regular::RegularFile,
 };
 use crate::{
     file::{Description, IoDst, IoSrc, Written},

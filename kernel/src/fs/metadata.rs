@@ -192,8 +192,7 @@ impl InodeBase {
     pub fn new(device: DeviceNumber, number: u64, kind: InodeKind, permissions: u16, uid: u32, gid: u32) -> Self {
         let now = Timestamp::now();
         let links = if kind == InodeKind::Directory { 2 } else { 1 };
-        let attributes =
-            Attributes { permissions, uid, gid, links, accessed: now, modified: now, changed: now };
+        let attributes = Attributes { permissions, uid, gid, links, accessed: now, modified: now, changed: now };
         let special_device = DeviceNumber::default();
         Self { number, kind, device, special_device, born: now, attributes: SpinLock::new(attributes) }
     }

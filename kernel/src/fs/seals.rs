@@ -65,7 +65,8 @@ impl Seals {
     /// `EPERM` if sealed against that change of size.
     pub fn check_resize(&self, old: u64, new: u64) -> Result<()> {
         let seals = self.get();
-        let is_refused = (new < old && seals.contains(SealFlags::SHRINK)) || (new > old && seals.contains(SealFlags::GROW));
+        let is_refused =
+            (new < old && seals.contains(SealFlags::SHRINK)) || (new > old && seals.contains(SealFlags::GROW));
         if is_refused { Err(EPERM) } else { Ok(()) }
     }
 }

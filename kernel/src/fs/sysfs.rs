@@ -154,9 +154,9 @@ impl Directory for CpuDir {
 
     fn list(&self) -> Vec<Name> {
         let mut names = self.0.list();
-        names.extend((0..num_cpus()).map(|cpu| {
-            self.0.name(FIRST_CPU + cpu, &format!("cpu{cpu}"), InodeKind::Directory)
-        }));
+        names.extend(
+            (0..num_cpus()).map(|cpu| self.0.name(FIRST_CPU + cpu, &format!("cpu{cpu}"), InodeKind::Directory)),
+        );
         names
     }
 

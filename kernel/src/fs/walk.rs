@@ -288,8 +288,8 @@ impl<'a> Walk<'a> {
 
     fn read_link(&mut self, link: &Path) -> Result<Link> {
         self.links += 1;
-        let is_refused = self.flags.contains(WalkFlags::NO_SYMLINKS)
-            || link.mount().flags().contains(MountFlags::NO_SYMFOLLOW);
+        let is_refused =
+            self.flags.contains(WalkFlags::NO_SYMLINKS) || link.mount().flags().contains(MountFlags::NO_SYMFOLLOW);
         if self.links > MAX_LINKS || is_refused {
             return Err(ELOOP);
         }

@@ -20,8 +20,8 @@ pub mod robust;
 
 use readiness::Parked;
 
-pub use self::{queue::Waiter, robust::exit_robust_list};
 use self::queue::{WakeList, lock};
+pub use self::{queue::Waiter, robust::exit_robust_list};
 use crate::{prelude::*, time::Deadline, vm::FutexKey};
 
 /// The set of `FUTEX_WAIT` and `FUTEX_WAKE`: it meets every other.
@@ -78,13 +78,7 @@ fn sleep(ctx: &Context, deadline: Option<Deadline>) -> Result<()> {
 ///
 /// # Errors
 /// `EFAULT` if `address` is not mapped.
-pub fn wake(
-    ctx: &Context,
-    address: Vaddr,
-    is_private: bool,
-    count: usize,
-    bits: u32,
-) -> Result<usize> {
+pub fn wake(ctx: &Context, address: Vaddr, is_private: bool, count: usize, bits: u32) -> Result<usize> {
     let key = ctx.vm.futex_key(address, is_private)?;
     Ok(wake_key(&key, count, bits))
 }

@@ -66,13 +66,7 @@ fn fault_in(ctx: &Context, address: Vaddr) -> Result<u32> {
     ctx.compare_exchange_u32(address, value, value)
 }
 
-fn attempt(
-    ctx: &Context,
-    address: Vaddr,
-    key: &FutexKey,
-    queue: &mut Locked,
-    only_try: bool,
-) -> Result<Attempt> {
+fn attempt(ctx: &Context, address: Vaddr, key: &FutexKey, queue: &mut Locked, only_try: bool) -> Result<Attempt> {
     let own = ctx.thread.tid();
     let Some(value) = ctx.try_load_u32(address) else {
         return Ok(Attempt::Again);
@@ -119,21 +113,13 @@ pub fn unlock_pi(ctx: &Context, address: Vaddr, is_private: bool) -> Result<()> 
 
 /// Replaces `value` in the word by the next owner and `marks`, and wakes it; without one, by `marks`. `false` if the word has
 /// changed or is not present.
-pub(super) fn hand_over(
-    ctx: &Context,
-    address: Vaddr,
-    key: &FutexKey,
-    value: u32,
-    marks: u32,
-) -> bool {
+pub(super) fn hand_over(ctx: &Context, address: Vaddr, key: &FutexKey, value: u32, marks: u32) -> bool {
     let swap = |new| ctx.try_compare_exchange_u32(address, value, new | marks) == Some(value);
     let mut queue = lock(key);
     if !queue.has_lock_waiter(key) {
         return swap(0);
     }
-    let next = queue.take_for_lock(key, |thread, others| {
-        swap(thread.tid() | if others { WAITERS } else { 0 })
-    });
+    let next = queue.take_for_lock(key, |thread, others| swap(thread.tid() | if others { WAITERS } else { 0 }));
     drop(queue);
     next.map(|thread| thread.wake()).is_some()
 }

@@ -30,8 +30,7 @@ const WAKE_BATCH: usize = 16;
 /// `bucket` of a waiter that is in none.
 const NOWHERE: usize = usize::MAX;
 
-static TABLE: [SpinLock<VecDeque<Entry>>; BUCKETS] =
-    [const { SpinLock::new(VecDeque::new()) }; BUCKETS];
+static TABLE: [SpinLock<VecDeque<Entry>>; BUCKETS] = [const { SpinLock::new(VecDeque::new()) }; BUCKETS];
 
 struct Entry {
     key: FutexKey,
@@ -146,13 +145,7 @@ impl Locked {
     }
 
     /// Moves up to `count` sleepers on `key` whose set meets `bits` to `woken`, as many as fit.
-    pub(super) fn take(
-        &mut self,
-        key: &FutexKey,
-        count: usize,
-        bits: u32,
-        woken: &mut WakeList,
-    ) -> usize {
+    pub(super) fn take(&mut self, key: &FutexKey, count: usize, bits: u32, woken: &mut WakeList) -> usize {
         let (mut taken, mut index) = (0, 0);
         while index < self.entries.len() && taken < count && !woken.is_full() {
             let entry = &self.entries[index];

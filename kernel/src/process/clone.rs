@@ -8,7 +8,8 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use ostd::arch::cpu::context::{FpuContext, UserContext};
 
 use super::{
-    credentials::Credentials, exec, Life, Limits, Pid, Process, Program, Thread, ThreadLocal, Times, table, task, thread::ThreadParts,
+    Life, Limits, Pid, Process, Program, Thread, ThreadLocal, Times, credentials::Credentials, exec, table, task,
+    thread::ThreadParts,
 };
 use readiness::Pollee;
 
@@ -94,14 +95,7 @@ pub struct VforkParent {
 impl CloneArgs {
     /// A plain `fork(2)`.
     pub fn fork() -> Self {
-        Self {
-            flags: CloneFlags::empty(),
-            exit_signal: signal::SIGCHLD,
-            stack: 0,
-            parent_tid: 0,
-            child_tid: 0,
-            tls: 0,
-        }
+        Self { flags: CloneFlags::empty(), exit_signal: signal::SIGCHLD, stack: 0, parent_tid: 0, child_tid: 0, tls: 0 }
     }
 
     /// # Errors
@@ -133,11 +127,7 @@ pub fn clone(ctx: &Context, regs: &UserContext, args: CloneArgs) -> Result<Pid> 
     let is_thread = args.flags.contains(CloneFlags::THREAD);
     let id = table::allocate_id();
     let vm = if args.flags.contains(CloneFlags::VM) { ctx.vm.clone() } else { ctx.vm.fork()? };
-    let process = if is_thread {
-        ctx.process.clone()
-    } else {
-        ctx.process.fork(id, vm.clone(), &args)
-    };
+    let process = if is_thread { ctx.process.clone() } else { ctx.process.fork(id, vm.clone(), &args) };
     let thread = Arc::new(Thread::new(id, ThreadParts::inherit(ctx, process.clone(), args.flags)));
     if args.flags.contains(CloneFlags::CHILD_CLEARTID) {
         thread.clear_child_tid.store(args.child_tid, Ordering::Relaxed);
@@ -290,9 +280,7 @@ impl Process {
             has_executed: AtomicBool::new(false),
             is_subreaper: AtomicBool::new(false),
             is_dumpable: AtomicBool::new(self.is_dumpable.load(Ordering::Relaxed)),
-            has_no_new_privileges: AtomicBool::new(
-                self.has_no_new_privileges.load(Ordering::Relaxed),
-            ),
+            has_no_new_privileges: AtomicBool::new(self.has_no_new_privileges.load(Ordering::Relaxed)),
             last_name: SpinLock::new([0; 16]),
             oom_score_adj: AtomicI32::new(self.oom_score_adj.load(Ordering::Relaxed)),
             threads: SpinLock::new(Vec::new()),

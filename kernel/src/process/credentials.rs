@@ -3,7 +3,7 @@
 //! Who a thread is: `credentials(7)` and `capabilities(7)`.
 
 use crate::{
-    fs::{Metadata, InodeKind},
+    fs::{InodeKind, Metadata},
     prelude::*,
 };
 

@@ -34,12 +34,7 @@ pub use self::{
 };
 use readiness::Pollee;
 
-use crate::{
-    prelude::*,
-    signal::ProcessSignals,
-    time::cpu_time::Usage,
-    vm::AddressSpace,
-};
+use crate::{prelude::*, signal::ProcessSignals, time::cpu_time::Usage, vm::AddressSpace};
 
 /// The number of a process; the number of its first thread.
 pub type Pid = u32;

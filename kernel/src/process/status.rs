@@ -57,12 +57,8 @@ impl ChildEvent {
         const CLD_CONTINUED: i32 = 6;
         match self {
             Self::Exited(ExitStatus::Exited(code)) => (CLD_EXITED, i32::from(code)),
-            Self::Exited(ExitStatus::Signaled { signal, core: false }) => {
-                (CLD_KILLED, i32::from(signal))
-            }
-            Self::Exited(ExitStatus::Signaled { signal, core: true }) => {
-                (CLD_DUMPED, i32::from(signal))
-            }
+            Self::Exited(ExitStatus::Signaled { signal, core: false }) => (CLD_KILLED, i32::from(signal)),
+            Self::Exited(ExitStatus::Signaled { signal, core: true }) => (CLD_DUMPED, i32::from(signal)),
             Self::Stopped(signal) => (CLD_STOPPED, i32::from(signal)),
             Self::Continued => (CLD_CONTINUED, 18),
         }

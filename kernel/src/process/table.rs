@@ -15,8 +15,7 @@ use crate::prelude::*;
 /// One more than the largest number (`/proc/sys/kernel/pid_max` on 64-bit Linux).
 pub const PID_MAX: u32 = 1 << 22;
 
-static TABLE: SpinLock<Table> =
-    SpinLock::new(Table { processes: BTreeMap::new(), threads: BTreeMap::new() });
+static TABLE: SpinLock<Table> = SpinLock::new(Table { processes: BTreeMap::new(), threads: BTreeMap::new() });
 
 /// The table, locked.
 pub struct Table {
@@ -93,9 +92,7 @@ pub fn thread_count() -> usize {
 impl Table {
     fn is_used(&self, id: u32) -> bool {
         let is_group = |process: &Arc<Process>| process.group() == id || process.session() == id;
-        self.threads.contains_key(&id)
-            || self.processes.contains_key(&id)
-            || self.processes.values().any(is_group)
+        self.threads.contains_key(&id) || self.processes.contains_key(&id) || self.processes.values().any(is_group)
     }
 
     /// The process with number `pid`.

@@ -236,11 +236,7 @@ pub fn spawn(
 }
 
 /// The life of a thread.
-fn run(
-    thread: Arc<Thread>,
-    mut regs: UserContext,
-    start: impl FnOnce(&Context, &mut UserContext),
-) {
+fn run(thread: Arc<Thread>, mut regs: UserContext, start: impl FnOnce(&Context, &mut UserContext)) {
     let Some(task) = Task::current() else {
         return;
     };

@@ -12,9 +12,7 @@ use ostd::{
 };
 
 use super::{Process, SchedState, Tid, clone::VforkParent, credentials::Credentials};
-use crate::{
-    file::table::FileTable, futex, fs::FsContext, prelude::*, signal::ThreadSignals, time::cpu_time::CpuTime,
-};
+use crate::{file::table::FileTable, fs::FsContext, futex, prelude::*, signal::ThreadSignals, time::cpu_time::CpuTime};
 
 /// A thread, as shared with other threads. What only the thread itself touches is in [`super::ThreadLocal`].
 pub struct Thread {

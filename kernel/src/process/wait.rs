@@ -102,8 +102,7 @@ fn look(parent: &Arc<Process>, selector: Selector, options: WaitOptions) -> Resu
 
 fn is_selected(child: &Process, selector: Selector, options: WaitOptions) -> bool {
     let is_clone_child = child.exit_signal() != crate::signal::SIGCHLD;
-    let is_right_kind = options.contains(WaitOptions::ALL)
-        || is_clone_child == options.contains(WaitOptions::CLONE);
+    let is_right_kind = options.contains(WaitOptions::ALL) || is_clone_child == options.contains(WaitOptions::CLONE);
     is_right_kind
         && match selector {
             Selector::Any => true,

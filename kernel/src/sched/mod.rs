@@ -40,10 +40,7 @@ use ostd::{
     smp::inter_processor_call,
     task::{
         Task, TaskOptions, disable_preempt, halt_cpu,
-        scheduler::{
-            EnqueueFlags, LocalRunQueue, Scheduler, UpdateFlags, enable_preemption_on_cpu,
-            inject_scheduler,
-        },
+        scheduler::{EnqueueFlags, LocalRunQueue, Scheduler, UpdateFlags, enable_preemption_on_cpu, inject_scheduler},
     },
     util::id_set::Id,
 };
@@ -213,8 +210,7 @@ struct RunQueue {
 
 impl CpuQueue {
     fn new() -> Self {
-        let inner =
-            RunQueue {
+        let inner = RunQueue {
             current: None,
             ready: VecDeque::with_capacity(64),
             paused: None,
@@ -321,9 +317,7 @@ impl FifoScheduler {
         }
         let mut run_queue = queue.inner.lock();
         let may_move = |task: &Arc<Task>| match task.data().downcast_ref() {
-            Some(TaskData::User(thread)) => {
-                thread.sched.may_run_on(thief) && self.is_off_cpu(thread, victim)
-            }
+            Some(TaskData::User(thread)) => thread.sched.may_run_on(thief) && self.is_off_cpu(thread, victim),
             _ => false,
         };
         let position = run_queue.ready.iter().position(may_move)?;

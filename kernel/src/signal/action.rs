@@ -74,8 +74,7 @@ impl Action {
 
     /// Whether `signal` would have no effect.
     pub fn ignores(&self, signal: Signal) -> bool {
-        self.handler == SIG_IGN
-            || (self.handler == SIG_DFL && signal.default_action() == DefaultAction::Ignore)
+        self.handler == SIG_IGN || (self.handler == SIG_DFL && signal.default_action() == DefaultAction::Ignore)
     }
 
     fn disposition(&self, signal: Signal) -> Disposition {

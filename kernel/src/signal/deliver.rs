@@ -10,8 +10,7 @@
 use ostd::arch::cpu::context::UserContext;
 
 use super::{
-    Action, ActionFlags, DefaultAction, Disposition, SigInfo, SigSet, Signal, force, frame,
-    restore_mask, stop,
+    Action, ActionFlags, DefaultAction, Disposition, SigInfo, SigSet, Signal, force, frame, restore_mask, stop,
 };
 use crate::{
     prelude::*,
@@ -60,10 +59,7 @@ pub fn take(ctx: &Context, wanted: SigSet) -> Option<SigInfo> {
     let mut shared = signals.shared.lock();
     let mut own = ctx.thread.signals.pending.lock();
     let queued = own.len() + shared.pending.len();
-    let taken = own
-        .take_synchronous(wanted)
-        .or_else(|| own.take(wanted))
-        .or_else(|| shared.pending.take(wanted));
+    let taken = own.take_synchronous(wanted).or_else(|| own.take(wanted)).or_else(|| shared.pending.take(wanted));
     signals.forget(queued - own.len() - shared.pending.len());
     drop(own);
     drop(shared);
@@ -106,11 +102,7 @@ fn run_handler(ctx: &Context, regs: &mut UserContext, info: SigInfo, action: &Ac
     if frame::push(ctx, regs, &info, action, saved.unwrap_or(current)).is_err() {
         return force_segv(ctx, signal);
     }
-    let itself = if action.flags().contains(ActionFlags::NODEFER) {
-        SigSet::EMPTY
-    } else {
-        SigSet::of(signal)
-    };
+    let itself = if action.flags().contains(ActionFlags::NODEFER) { SigSet::EMPTY } else { SigSet::of(signal) };
     super::set_mask(ctx, current | action.mask | itself);
 }
 

@@ -56,16 +56,10 @@ fn to_signal(ctx: &Context, regs: &UserContext, exception: CpuException) -> SigI
         CpuException::Debug => SigInfo::fault(Signal::TRAP, TRAP_TRACE, here),
         CpuException::BreakPoint => SigInfo::kernel(Signal::TRAP),
         CpuException::InvalidOpcode => SigInfo::fault(Signal::ILL, ILL_ILLOPN, here),
-        CpuException::X87FloatingPointException => {
-            SigInfo::fault(Signal::FPE, x87_code(ctx), here)
-        }
-        CpuException::SIMDFloatingPointException => {
-            SigInfo::fault(Signal::FPE, simd_code(ctx), here)
-        }
+        CpuException::X87FloatingPointException => SigInfo::fault(Signal::FPE, x87_code(ctx), here),
+        CpuException::SIMDFloatingPointException => SigInfo::fault(Signal::FPE, simd_code(ctx), here),
         CpuException::AlignmentCheck => SigInfo::fault(Signal::BUS, BUS_ADRALN, 0),
-        CpuException::SegmentNotPresent(_) | CpuException::StackSegmentFault(_) => {
-            SigInfo::kernel(Signal::BUS)
-        }
+        CpuException::SegmentNotPresent(_) | CpuException::StackSegmentFault(_) => SigInfo::kernel(Signal::BUS),
         _ => SigInfo::kernel(Signal::SEGV),
     }
 }
@@ -113,8 +107,6 @@ fn x87_code(ctx: &Context) -> i32 {
 }
 
 fn simd_code(ctx: &Context) -> i32 {
-    let mxcsr = ctx.local.with_current_fpu(|state| {
-        state.as_bytes().get(24..28).map_or(0, u32::from_bytes)
-    });
+    let mxcsr = ctx.local.with_current_fpu(|state| state.as_bytes().get(24..28).map_or(0, u32::from_bytes));
     fpe_code(mxcsr & !(mxcsr >> 7))
 }

@@ -129,9 +129,9 @@ pub(super) fn read(ctx: &Context, address: Vaddr) -> Result<()> {
         return Ok(());
     }
     let is_extended = is_extended(ctx, address)?;
-    let in_place = ctx.local.fill_current_fpu(|state| {
-        ctx.local.with_faults_disabled(|| copy_in(ctx, address, state, is_extended))
-    });
+    let in_place = ctx
+        .local
+        .fill_current_fpu(|state| ctx.local.with_faults_disabled(|| copy_in(ctx, address, state, is_extended)));
     if in_place.is_err() {
         // As in `write`.
         let mut state = FpuContext::new();

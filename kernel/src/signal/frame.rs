@@ -128,13 +128,7 @@ impl Place {
 ///
 /// # Errors
 /// `EFAULT` if that is impossible; `regs` are then unchanged.
-pub(super) fn push(
-    ctx: &Context,
-    regs: &mut UserContext,
-    info: &SigInfo,
-    action: &Action,
-    mask: SigSet,
-) -> Result<()> {
+pub(super) fn push(ctx: &Context, regs: &mut UserContext, info: &SigInfo, action: &Action, mask: SigSet) -> Result<()> {
     let (stack, last_fault) = {
         let own = ctx.thread.signals.own.lock();
         (own.alt_stack, own.last_fault)

@@ -5,9 +5,7 @@
 //! The kernel keeps the 48 bytes that any signal uses; a program sees 128, the rest zero.
 
 use super::{SigSet, Signal};
-use crate::{
-    process::{ChildEvent, Pid, Process},
-};
+use crate::process::{ChildEvent, Pid, Process};
 
 /// By `kill(2)`.
 pub const SI_USER: i32 = 0;

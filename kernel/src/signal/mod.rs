@@ -34,6 +34,7 @@ mod state;
 mod stop;
 mod timers;
 
+use self::state::restore_mask;
 pub use self::{
     action::{Action, ActionFlags, Disposition, SIG_IGN},
     altstack::sigaltstack,
@@ -44,17 +45,16 @@ pub use self::{
     number::{DefaultAction, SigSet, Signal},
     report::sets,
     send::{
-        force, info_from, is_ignored_or_blocked, send_to_group, send_to_group_by_kernel,
-        send_to_process, send_to_process_by_kernel, send_to_thread,
+        force, info_from, is_ignored_or_blocked, send_to_group, send_to_group_by_kernel, send_to_process,
+        send_to_process_by_kernel, send_to_thread,
     },
     state::{
-        ProcessSignals, Restart, ThreadSignals, begin_temporary_mask, end_temporary_mask, mask,
-        on_thread_exit, restart_with, set_mask,
+        ProcessSignals, Restart, ThreadSignals, begin_temporary_mask, end_temporary_mask, mask, on_thread_exit,
+        restart_with, set_mask,
     },
     stop::{ignores_children, is_orphaned, notify_parent},
     timers::{Itimer, check_cpu_timers, itimer, set_itimer},
 };
-use self::state::restore_mask;
 use crate::{
     prelude::*,
     process::{Process, Thread, Work},
@@ -102,9 +102,9 @@ pub fn set_action(ctx: &Context, signal: Signal, action: Action) {
     let set = SigSet::of(signal);
     let mut shared = ctx.process.signals.shared.lock();
     let mut dropped = shared.pending.discard(set);
-    dropped += ctx.process.with_threads(|threads| {
-        threads.iter().map(|thread| thread.signals.pending.lock().discard(set)).sum::<usize>()
-    });
+    dropped += ctx
+        .process
+        .with_threads(|threads| threads.iter().map(|thread| thread.signals.pending.lock().discard(set)).sum::<usize>());
     ctx.process.signals.forget(dropped);
 }
 

@@ -107,7 +107,6 @@ impl Pending {
     }
 }
 
-
 #[cfg(ktest)]
 mod tests {
     use ostd::prelude::*;
@@ -131,8 +130,7 @@ mod tests {
         assert_eq!(pending.push(info(10, 2), true), Pushed::Merged);
         pending.push(info(40, 3), true);
         pending.push(info(40, 4), true);
-        let order: Vec<_> =
-            core::iter::from_fn(|| pending.take(SigSet::ALL)).map(|info| info.fields[1]).collect();
+        let order: Vec<_> = core::iter::from_fn(|| pending.take(SigSet::ALL)).map(|info| info.fields[1]).collect();
         assert_eq!(order, [1, 3, 4]);
         assert!(pending.set().is_empty());
     }

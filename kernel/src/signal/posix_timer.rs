@@ -9,8 +9,9 @@
 use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 use super::{
-    SigInfo, Signal, send_to_process,
+    SigInfo, Signal,
     send::send_to_tid,
+    send_to_process,
     timers::{Alarm, Schedule},
 };
 use crate::{
@@ -206,13 +207,7 @@ fn make_alarm(ctx: &Context, clock: Clock, id: i32, notify: Notify) -> Alarm {
 ///
 /// # Errors
 /// `EINVAL` if there is no such timer.
-pub fn set(
-    ctx: &Context,
-    id: i32,
-    value: u64,
-    interval: u64,
-    is_absolute: bool,
-) -> Result<(u64, u64)> {
+pub fn set(ctx: &Context, id: i32, value: u64, interval: u64, is_absolute: bool) -> Result<(u64, u64)> {
     let timer = ctx.process.signals.timers.posix.get(id)?;
     let old = timer.state(&ctx.process);
     let now = timer.now(&ctx.process);

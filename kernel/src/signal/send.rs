@@ -105,12 +105,7 @@ fn queue_limit(process: &Process, info: &SigInfo) -> u64 {
 }
 
 /// What a signal does before anybody takes it.
-fn apply_at_once(
-    signals: &ProcessSignals,
-    shared: &mut Shared,
-    threads: &[Arc<Thread>],
-    signal: Signal,
-) {
+fn apply_at_once(signals: &ProcessSignals, shared: &mut Shared, threads: &[Arc<Thread>], signal: Signal) {
     let revoked = match signal {
         Signal::CONT => SigSet::STOPS,
         _ if signal.is_stop() => SigSet::of(Signal::CONT),
@@ -130,12 +125,7 @@ fn apply_at_once(
 }
 
 /// Whether the signal would have no effect. A blocked one may have, later.
-fn is_ignored(
-    process: &Process,
-    target: Target<'_>,
-    threads: &[Arc<Thread>],
-    info: &SigInfo,
-) -> bool {
+fn is_ignored(process: &Process, target: Target<'_>, threads: &[Arc<Thread>], info: &SigInfo) -> bool {
     let thread = match target {
         Target::Thread(thread) => Some(thread),
         Target::Process | Target::Tid(_) => threads.first().map(Arc::as_ref),
@@ -151,13 +141,7 @@ fn is_ignored(
 ///
 /// # Errors
 /// `EAGAIN` if a real-time signal with facts of its own finds no room: `sigqueue(3)` promises all or nothing.
-fn push(
-    signals: &ProcessSignals,
-    shared: &mut Shared,
-    target: Target<'_>,
-    info: SigInfo,
-    limit: u64,
-) -> Result<bool> {
+fn push(signals: &ProcessSignals, shared: &mut Shared, target: Target<'_>, info: SigInfo, limit: u64) -> Result<bool> {
     let is_full = signals.queued() as u64 >= limit;
     if is_full && info.signal().is_realtime() && info.code != SI_USER {
         return Err(EAGAIN);

@@ -298,12 +298,8 @@ pub(super) fn restore_mask(ctx: &Context) {
 }
 
 /// Says how the interrupted call goes on when it is restarted, and answers the error that asks for it.
-pub fn restart_with(
-    ctx: &Context,
-    restart: impl FnOnce(&Context) -> Result<isize> + Send + 'static,
-) -> Errno {
+pub fn restart_with(ctx: &Context, restart: impl FnOnce(&Context) -> Result<isize> + Send + 'static) -> Errno {
     let old = ctx.thread.signals.own.lock().restart.replace(Box::new(restart));
     drop(old);
     ERESTART_RESTARTBLOCK
 }
-

@@ -75,8 +75,7 @@ fn is_killed(ctx: &Context, shared: SigSet) -> bool {
 fn report_if_complete(ctx: &Context) {
     let mut shared = ctx.process.signals.shared.lock();
     let threads = ctx.process.with_threads(|threads| threads.len());
-    let Some(stop) = shared.stop.as_mut().filter(|stop| !stop.is_reported && stop.stopped >= threads)
-    else {
+    let Some(stop) = shared.stop.as_mut().filter(|stop| !stop.is_reported && stop.stopped >= threads) else {
         return;
     };
     stop.is_reported = true;

@@ -165,9 +165,7 @@ pub fn sys_futimesat(ctx: &Context, dirfd: Fd, path: Vaddr, times: Vaddr) -> Res
 pub fn sys_utime(ctx: &Context, path: Vaddr, times: Vaddr) -> Result<isize> {
     let times = match times {
         0 => [NewTime::Now; 2],
-        _ => ctx
-            .read_val::<[i64; 2]>(times)?
-            .map(|seconds| NewTime::At(Timestamp { seconds, nanoseconds: 0 })),
+        _ => ctx.read_val::<[i64; 2]>(times)?.map(|seconds| NewTime::At(Timestamp { seconds, nanoseconds: 0 })),
     };
     set_times_at(ctx, AT_FDCWD, path, times, 0)
 }

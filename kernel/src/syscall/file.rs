@@ -5,8 +5,7 @@
 use crate::{
     file::{AccessMode, Description, StatusFlags, table::Fd},
     fs::{
-        HowToOpen, OpenFlags, PATH_MAX, SealFlags, Start, WalkFlags, nameless_path, open,
-        regular::RegularFile, tmpfs,
+        HowToOpen, OpenFlags, PATH_MAX, SealFlags, Start, WalkFlags, nameless_path, open, regular::RegularFile, tmpfs,
     },
     prelude::*,
 };
@@ -190,7 +189,8 @@ pub fn sys_memfd_create(ctx: &Context, name: Vaddr, flags: u32) -> Result<isize>
     if flags & !known != 0 || flags & (NOEXEC_SEAL | EXEC) == NOEXEC_SEAL | EXEC {
         return Err(EINVAL);
     }
-    let name = ctx.read_cstring(name, MAX_NAME + 1).map_err(|error| if error == ENAMETOOLONG { EINVAL } else { error })?;
+    let name =
+        ctx.read_cstring(name, MAX_NAME + 1).map_err(|error| if error == ENAMETOOLONG { EINVAL } else { error })?;
     let (permissions, seals) = match (flags & NOEXEC_SEAL != 0, flags & ALLOW_SEALING != 0) {
         (true, _) => (0o666, SealFlags::EXEC),
         (false, true) => (0o777, SealFlags::empty()),

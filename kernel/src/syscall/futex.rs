@@ -99,13 +99,7 @@ impl Call {
         if address.is_multiple_of(size_of::<u32>()) { Ok(()) } else { Err(EINVAL) }
     }
 
-    fn wait(
-        &self,
-        ctx: &Context,
-        expected: u32,
-        bits: u32,
-        deadline: Option<Deadline>,
-    ) -> Result<isize> {
+    fn wait(&self, ctx: &Context, expected: u32, bits: u32, deadline: Option<Deadline>) -> Result<isize> {
         if bits == 0 {
             return Err(EINVAL);
         }
@@ -144,18 +138,11 @@ impl Call {
         Ok(futex::requeue(ctx, &request)? as isize)
     }
 
-    fn wake_op(
-        &self,
-        ctx: &Context,
-        second: Vaddr,
-        counts: [u32; 2],
-        operation: u32,
-    ) -> Result<isize> {
+    fn wake_op(&self, ctx: &Context, second: Vaddr, counts: [u32; 2], operation: u32) -> Result<isize> {
         self.check_address(self.address)?;
         self.check_address(second)?;
         let counts = counts.map(at_least_one);
-        let woken =
-            futex::wake_op(ctx, self.address, second, self.is_private, counts, operation)?;
+        let woken = futex::wake_op(ctx, self.address, second, self.is_private, counts, operation)?;
         Ok(woken as isize)
     }
 
@@ -175,9 +162,9 @@ fn wait(
 ) -> Result<isize> {
     match futex::wait(ctx, address, is_private, expected, bits, deadline) {
         Ok(()) => Ok(0),
-        Err(EINTR) if deadline.is_some() => Err(signal::restart_with(ctx, move |ctx| {
-            wait(ctx, address, is_private, expected, bits, deadline)
-        })),
+        Err(EINTR) if deadline.is_some() => {
+            Err(signal::restart_with(ctx, move |ctx| wait(ctx, address, is_private, expected, bits, deadline)))
+        }
         Err(EINTR) => Err(ERESTARTSYS),
         Err(error) => Err(error),
     }

@@ -187,9 +187,7 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::setpriority => sched::sys_setpriority(ctx, a[0] as i32, a[1] as i32, a[2] as i32),
         Sysno::sched_setparam => sched::sys_sched_setparam(ctx, a[0] as i32, a[1]),
         Sysno::sched_getparam => sched::sys_sched_getparam(ctx, a[0] as i32, a[1]),
-        Sysno::sched_setscheduler => {
-            sched::sys_sched_setscheduler(ctx, a[0] as i32, a[1] as i32, a[2])
-        }
+        Sysno::sched_setscheduler => sched::sys_sched_setscheduler(ctx, a[0] as i32, a[1] as i32, a[2]),
         Sysno::sched_getscheduler => sched::sys_sched_getscheduler(ctx, a[0] as i32),
         Sysno::sched_get_priority_max => sched::sys_sched_get_priority_max(a[0] as i32),
         Sysno::sched_get_priority_min => sched::sys_sched_get_priority_min(a[0] as i32),
@@ -227,12 +225,8 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::tkill => signal::sys_tkill(ctx, a[0] as i32, a[1] as i32),
         Sysno::time => time::sys_time(ctx, a[0]),
         Sysno::futex => futex::sys_futex(ctx, a[0], a[1] as i32, a[2] as u32, a[3], a[4], a[5] as u32),
-        Sysno::sched_setaffinity => {
-            sched::sys_sched_setaffinity(ctx, a[0] as i32, a[1] as u32 as usize, a[2])
-        }
-        Sysno::sched_getaffinity => {
-            sched::sys_sched_getaffinity(ctx, a[0] as i32, a[1] as u32 as usize, a[2])
-        }
+        Sysno::sched_setaffinity => sched::sys_sched_setaffinity(ctx, a[0] as i32, a[1] as u32 as usize, a[2]),
+        Sysno::sched_getaffinity => sched::sys_sched_getaffinity(ctx, a[0] as i32, a[1] as u32 as usize, a[2]),
         Sysno::epoll_create => epoll::sys_epoll_create(ctx, a[0] as i32),
         Sysno::getdents64 => dir::sys_getdents(ctx, a[0] as i32, a[1], a[2] as u32 as usize, DirentFormat::Wide),
         Sysno::set_tid_address => process::sys_set_tid_address(ctx, a[0]),
@@ -246,9 +240,7 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::clock_settime => time::sys_clock_settime(ctx, a[0] as i32, a[1]),
         Sysno::clock_gettime => time::sys_clock_gettime(ctx, a[0] as i32, a[1]),
         Sysno::clock_getres => time::sys_clock_getres(ctx, a[0] as i32, a[1]),
-        Sysno::clock_nanosleep => {
-            time::sys_clock_nanosleep(ctx, a[0] as i32, a[1] as i32, a[2], a[3])
-        }
+        Sysno::clock_nanosleep => time::sys_clock_nanosleep(ctx, a[0] as i32, a[1] as i32, a[2], a[3]),
         Sysno::exit_group => process::sys_exit_group(ctx, a[0] as i32),
         Sysno::epoll_wait => epoll::sys_epoll_wait(ctx, Wait::in_millis(a)),
         Sysno::epoll_ctl => epoll::sys_epoll_ctl(ctx, a[0] as i32, a[1] as i32, a[2] as i32, a[3]),
@@ -286,9 +278,7 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::pipe2 => pipe::sys_pipe2(ctx, a[0], a[1] as u32),
         Sysno::preadv => rw::sys_preadv(ctx, a[0] as i32, a[1], a[2], a[3] as i64),
         Sysno::pwritev => rw::sys_pwritev(ctx, a[0] as i32, a[1], a[2], a[3] as i64),
-        Sysno::rt_tgsigqueueinfo => {
-            signal::sys_rt_tgsigqueueinfo(ctx, a[0] as i32, a[1] as i32, a[2] as i32, a[3])
-        }
+        Sysno::rt_tgsigqueueinfo => signal::sys_rt_tgsigqueueinfo(ctx, a[0] as i32, a[1] as i32, a[2] as i32, a[3]),
         Sysno::prlimit64 => process::sys_prlimit64(ctx, a[0] as i32, a[1] as u32, a[2], a[3]),
         Sysno::clock_adjtime => time::sys_clock_adjtime(ctx, a[0] as i32, a[1]),
         Sysno::syncfs => storage::sys_syncfs(ctx, a[0] as i32),
@@ -296,11 +286,11 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::renameat2 => dir::sys_renameat2(ctx, a[0] as i32, a[1], a[2] as i32, a[3], a[4] as u32),
         Sysno::getrandom => random::sys_getrandom(ctx, a[0], a[1], a[2] as u32),
         Sysno::memfd_create => file::sys_memfd_create(ctx, a[0], a[1] as u32),
-        Sysno::execveat => {
-            process::sys_execveat(ctx, regs, a[0] as i32, a[1], a[2], a[3], a[4] as u32)
-        }
+        Sysno::execveat => process::sys_execveat(ctx, regs, a[0] as i32, a[1], a[2], a[3], a[4] as u32),
         Sysno::mlock2 => mm::sys_mlock2(ctx, a[0], a[1], a[2] as u32),
-        Sysno::copy_file_range => storage::sys_copy_file_range(ctx, a[0] as i32, a[1], a[2] as i32, a[3], a[4], a[5] as u32),
+        Sysno::copy_file_range => {
+            storage::sys_copy_file_range(ctx, a[0] as i32, a[1], a[2] as i32, a[3], a[4], a[5] as u32)
+        }
         Sysno::preadv2 => rw::sys_preadv2(ctx, a[0] as i32, a[1], a[2], a[3] as i64, a[5] as u32),
         Sysno::pwritev2 => rw::sys_pwritev2(ctx, a[0] as i32, a[1], a[2], a[3] as i64, a[5] as u32),
         Sysno::statx => stat::sys_statx(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32, a[4]),

@@ -54,14 +54,7 @@ pub fn sys_clone(
     if known.contains(CloneFlags::PIDFD) {
         return Err(EINVAL);
     }
-    let args = CloneArgs {
-        flags: known,
-        exit_signal: (flags & EXIT_SIGNAL) as u32,
-        stack,
-        parent_tid,
-        child_tid,
-        tls,
-    };
+    let args = CloneArgs { flags: known, exit_signal: (flags & EXIT_SIGNAL) as u32, stack, parent_tid, child_tid, tls };
     clone::clone(ctx, regs, args).map(|pid| pid as isize)
 }
 
@@ -115,13 +108,7 @@ pub fn sys_clone3(ctx: &Context, regs: &UserContext, address: Vaddr, size: usize
 }
 
 /// `execve(2)`
-pub fn sys_execve(
-    ctx: &Context,
-    regs: &mut UserContext,
-    path: Vaddr,
-    argv: Vaddr,
-    envp: Vaddr,
-) -> Result<isize> {
+pub fn sys_execve(ctx: &Context, regs: &mut UserContext, path: Vaddr, argv: Vaddr, envp: Vaddr) -> Result<isize> {
     sys_execveat(ctx, regs, AT_FDCWD, path, argv, envp, 0)
 }
 
@@ -268,14 +255,7 @@ impl WaitInfo {
 }
 
 /// `waitid(2)`
-pub fn sys_waitid(
-    ctx: &Context,
-    id_type: i32,
-    id: u32,
-    info: Vaddr,
-    options: u32,
-    rusage: Vaddr,
-) -> Result<isize> {
+pub fn sys_waitid(ctx: &Context, id_type: i32, id: u32, info: Vaddr, options: u32, rusage: Vaddr) -> Result<isize> {
     const P_ALL: i32 = 0;
     const P_PID: i32 = 1;
     const P_PGID: i32 = 2;

@@ -43,13 +43,7 @@ pub fn sys_pwrite64(ctx: &Context, fd: Fd, buffer: Vaddr, len: usize, offset: i6
     write_at(ctx, &file, &mut ctx.io_src(buffer, len)?, offset, file.status())
 }
 
-fn read_at(
-    ctx: &Context,
-    file: &Description,
-    dst: &mut IoDst<'_>,
-    offset: u64,
-    status: StatusFlags,
-) -> Result<isize> {
+fn read_at(ctx: &Context, file: &Description, dst: &mut IoDst<'_>, offset: u64, status: StatusFlags) -> Result<isize> {
     check_access(file, AccessMode::READ)?;
     if !file.file().is_seekable() {
         return Err(ESPIPE);
@@ -58,13 +52,7 @@ fn read_at(
     file.file().read(ctx, dst, offset, status).map(|count| count as isize)
 }
 
-fn write_at(
-    ctx: &Context,
-    file: &Description,
-    src: &mut IoSrc<'_>,
-    offset: u64,
-    status: StatusFlags,
-) -> Result<isize> {
+fn write_at(ctx: &Context, file: &Description, src: &mut IoSrc<'_>, offset: u64, status: StatusFlags) -> Result<isize> {
     check_access(file, AccessMode::WRITE)?;
     if !file.file().is_seekable() {
         return Err(ESPIPE);

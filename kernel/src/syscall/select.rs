@@ -44,13 +44,7 @@ pub fn sys_select(ctx: &Context, count: i32, sets: [Vaddr; 3], timeout_address: 
 ///
 /// # Errors
 /// As [`sys_select`]; `EINVAL` for a mask of another size.
-pub fn sys_pselect6(
-    ctx: &Context,
-    count: i32,
-    sets: [Vaddr; 3],
-    timeout_address: Vaddr,
-    mask: Vaddr,
-) -> Result<isize> {
+pub fn sys_pselect6(ctx: &Context, count: i32, sets: [Vaddr; 3], timeout_address: Vaddr, mask: Vaddr) -> Result<isize> {
     let [mask, mask_size] = if mask == 0 { [0, 0] } else { ctx.read_val(mask)? };
     let timeout = match timeout_address {
         0 => Timeout::Never,

@@ -7,10 +7,7 @@ use ostd::arch::cpu::context::UserContext;
 use crate::{
     prelude::*,
     process::{Process, Thread, credentials::Capabilities, table},
-    signal::{
-        self, Action, SI_TKILL, SI_USER, SigInfo, SigSet, Signal, UserSigInfo, send_to_process,
-        send_to_thread,
-    },
+    signal::{self, Action, SI_TKILL, SI_USER, SigInfo, SigSet, Signal, UserSigInfo, send_to_process, send_to_thread},
     time::{Deadline, types::Timespec},
 };
 
@@ -30,13 +27,7 @@ pub(super) fn read_set(ctx: &Context, address: Vaddr) -> Result<Option<SigSet>> 
 ///
 /// # Errors
 /// `EINVAL` for a bad number or size, or an action for `SIGKILL` or `SIGSTOP`; `EFAULT`.
-pub fn sys_rt_sigaction(
-    ctx: &Context,
-    number: i32,
-    new: Vaddr,
-    old: Vaddr,
-    size: usize,
-) -> Result<isize> {
+pub fn sys_rt_sigaction(ctx: &Context, number: i32, new: Vaddr, old: Vaddr, size: usize) -> Result<isize> {
     check_set_size(size)?;
     let signal = Signal::new(number)?;
     let requested = if new == 0 { None } else { Some(ctx.read_val::<Action>(new)?) };
@@ -58,13 +49,7 @@ pub fn sys_rt_sigaction(
 ///
 /// # Errors
 /// `EINVAL` for a bad size or `how`; `EFAULT`.
-pub fn sys_rt_sigprocmask(
-    ctx: &Context,
-    how: i32,
-    new: Vaddr,
-    old: Vaddr,
-    size: usize,
-) -> Result<isize> {
+pub fn sys_rt_sigprocmask(ctx: &Context, how: i32, new: Vaddr, old: Vaddr, size: usize) -> Result<isize> {
     const SIG_BLOCK: i32 = 0;
     const SIG_UNBLOCK: i32 = 1;
     const SIG_SETMASK: i32 = 2;
@@ -129,13 +114,7 @@ fn sleep_until_signal(ctx: &Context) {
 ///
 /// # Errors
 /// `EAGAIN` when time is up; `EINTR` if a handler ran for another signal; `EINVAL` for a bad size or time; `EFAULT`.
-pub fn sys_rt_sigtimedwait(
-    ctx: &Context,
-    set: Vaddr,
-    info: Vaddr,
-    timeout: Vaddr,
-    size: usize,
-) -> Result<isize> {
+pub fn sys_rt_sigtimedwait(ctx: &Context, set: Vaddr, info: Vaddr, timeout: Vaddr, size: usize) -> Result<isize> {
     check_set_size(size)?;
     let wanted = ctx.read_val::<SigSet>(set)?.without(SigSet::UNBLOCKABLE);
     let timeout = match timeout {
@@ -304,13 +283,7 @@ pub fn sys_rt_sigqueueinfo(ctx: &Context, pid: i32, number: i32, info: Vaddr) ->
 ///
 /// # Errors
 /// As [`sys_rt_sigqueueinfo`] and [`sys_tgkill`].
-pub fn sys_rt_tgsigqueueinfo(
-    ctx: &Context,
-    group: i32,
-    tid: i32,
-    number: i32,
-    info: Vaddr,
-) -> Result<isize> {
+pub fn sys_rt_tgsigqueueinfo(ctx: &Context, group: i32, tid: i32, number: i32, info: Vaddr) -> Result<isize> {
     let info = read_info(ctx, group.cast_unsigned(), number, info)?;
     let thread = find_thread(Some(group), tid)?;
     check_permission(ctx, &thread.process, info.map(|info| info.signal()))?;

@@ -36,10 +36,7 @@ struct Side<'a> {
 /// # Errors
 /// `EINVAL` for unknown flags, if neither is a pipe, if both are the same, or for a file in append mode; `ESPIPE` for the offset
 /// of a pipe; `EBADF`; `EFAULT`; what the files say.
-pub fn sys_splice(
-    ctx: &Context,
-    [input, in_offset, output, out_offset, len, flags]: [usize; 6],
-) -> Result<isize> {
+pub fn sys_splice(ctx: &Context, [input, in_offset, output, out_offset, len, flags]: [usize; 6]) -> Result<isize> {
     let flags = SpliceFlags::from_bits(flags as u32).ok_or(EINVAL)?;
     if len == 0 {
         return Ok(0);

@@ -2,11 +2,7 @@
 
 //! The system as a whole: `uname`, `sysinfo`, names, `syslog`, `reboot`, `getcpu`.
 
-use ostd::{
-    cpu::PinCurrentCpu,
-    task::disable_preempt,
-    util::id_set::Id,
-};
+use ostd::{cpu::PinCurrentCpu, task::disable_preempt, util::id_set::Id};
 use readiness::{IoEvents, Pollee, Timeout, Together};
 
 use crate::{

@@ -247,13 +247,7 @@ pub fn sys_nanosleep(ctx: &Context, request: Vaddr, remaining: Vaddr) -> Result<
 /// # Errors
 /// `EINVAL` for a bad clock or time, or the caller's own CPU time; `EOPNOTSUPP` for a clock that nothing can wait on;
 /// `EINTR` after a handler ran; `EFAULT`.
-pub fn sys_clock_nanosleep(
-    ctx: &Context,
-    clock: i32,
-    flags: i32,
-    request: Vaddr,
-    remaining: Vaddr,
-) -> Result<isize> {
+pub fn sys_clock_nanosleep(ctx: &Context, clock: i32, flags: i32, request: Vaddr, remaining: Vaddr) -> Result<isize> {
     let clock = ClockId::new(clock)?;
     let nanos = ctx.read_val::<Timespec>(request)?.to_nanos()?;
     let is_absolute = flags & TIMER_ABSTIME != 0;
@@ -376,9 +370,7 @@ fn parse_notify(ctx: &Context, event: &Sigevent) -> Result<Notify> {
         SIGEV_SIGNAL | SIGEV_THREAD => Ok(Notify::Process(Signal::new(event.signo)?, event.value)),
         SIGEV_THREAD_ID => {
             let tid = u32::try_from(event.tid).map_err(|_| EINVAL)?;
-            let is_ours = |threads: &[Arc<crate::process::Thread>]| {
-                threads.iter().any(|thread| thread.tid() == tid)
-            };
+            let is_ours = |threads: &[Arc<crate::process::Thread>]| threads.iter().any(|thread| thread.tid() == tid);
             if !ctx.process.with_threads(is_ours) {
                 return Err(EINVAL);
             }
@@ -417,13 +409,7 @@ fn to_itimerspec((remaining, interval): (u64, u64)) -> Itimerspec {
 ///
 /// # Errors
 /// `EINVAL` for an unknown timer or a bad time; `EFAULT`.
-pub fn sys_timer_settime(
-    ctx: &Context,
-    id: i32,
-    flags: i32,
-    new: Vaddr,
-    old: Vaddr,
-) -> Result<isize> {
+pub fn sys_timer_settime(ctx: &Context, id: i32, flags: i32, new: Vaddr, old: Vaddr) -> Result<isize> {
     if new == 0 {
         return Err(EINVAL);
     }

@@ -91,11 +91,7 @@ trait SaturatingSubSigned {
 
 impl SaturatingSubSigned for u64 {
     fn saturating_sub_signed_or_zero(self, other: i64) -> u64 {
-        if other >= 0 {
-            self.saturating_sub(other.unsigned_abs())
-        } else {
-            self.saturating_add(other.unsigned_abs())
-        }
+        if other >= 0 { self.saturating_sub(other.unsigned_abs()) } else { self.saturating_add(other.unsigned_abs()) }
     }
 }
 

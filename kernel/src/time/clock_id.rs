@@ -122,9 +122,7 @@ impl CpuClock {
         match self {
             Self::Process(0) => Ok(process_time(&ctx.process, kind)),
             Self::Thread(0) => Ok(thread_time(&ctx.thread, kind)),
-            Self::Process(pid) => {
-                table::process(pid).map(|process| process_time(&process, kind)).ok_or(EINVAL)
-            }
+            Self::Process(pid) => table::process(pid).map(|process| process_time(&process, kind)).ok_or(EINVAL),
             Self::Thread(tid) => {
                 let thread = table::thread(tid).ok_or(EINVAL)?;
                 let is_ours = Arc::ptr_eq(&thread.process, &ctx.process);

@@ -52,10 +52,7 @@ pub struct Usage {
 impl Usage {
     /// The sum of two.
     pub fn plus(self, other: Self) -> Self {
-        Self {
-            user: self.user.saturating_add(other.user),
-            system: self.system.saturating_add(other.system),
-        }
+        Self { user: self.user.saturating_add(other.user), system: self.system.saturating_add(other.system) }
     }
 
     /// All of it.

@@ -13,7 +13,10 @@ use ostd::sync::{Waiter, Waker};
 use readiness::{Parked, Parker};
 
 use super::{Deadline, Timer};
-use crate::{prelude::*, process::{Thread, Work}};
+use crate::{
+    prelude::*,
+    process::{Thread, Work},
+};
 
 /// The means of sleeping of the current thread.
 pub struct ThreadParker {

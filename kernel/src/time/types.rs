@@ -66,7 +66,6 @@ impl Timespec {
         }
         Ok(sec.saturating_mul(NANOS_PER_SEC).saturating_add(nsec))
     }
-
 }
 
 impl Timeval {

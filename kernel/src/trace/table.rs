@@ -105,8 +105,22 @@ impl Arg {
         use Arg::*;
         matches!(
             self,
-            OutBytes | OutText | OutFds | OutInt | OutWaitStatus | OutStat | OutEpollEvents | OutVectors(_) | OutSignalSet
-                | OutSignalAction | OutTimespec | OutTimeval | OutTimerSpec | OutLimit | OutAddress(_) | OutPointer
+            OutBytes
+                | OutText
+                | OutFds
+                | OutInt
+                | OutWaitStatus
+                | OutStat
+                | OutEpollEvents
+                | OutVectors(_)
+                | OutSignalSet
+                | OutSignalAction
+                | OutTimespec
+                | OutTimeval
+                | OutTimerSpec
+                | OutLimit
+                | OutAddress(_)
+                | OutPointer
         )
     }
 }
@@ -131,8 +145,8 @@ pub fn arguments(call: Sysno, words: &[usize; 6]) -> &'static [Arg] {
         // F_GETFD, F_GETFL, F_GETOWN, F_GETSIG, F_GETLEASE, F_GETPIPE_SZ, F_GET_SEALS
         Sysno::fcntl if matches!(words[1], 1 | 3 | 9 | 11 | 1025 | 1032 | 1034) => 2,
         Sysno::futex => match words[1] & 0x7f {
-            1 => 3,     // FUTEX_WAKE
-            0 => 4,     // FUTEX_WAIT
+            1 => 3, // FUTEX_WAKE
+            0 => 4, // FUTEX_WAIT
             _ => 6,
         },
         Sysno::mremap if words[3] & 2 == 0 => 4,
@@ -172,9 +186,24 @@ fn all_arguments(call: Sysno) -> &'static [Arg] {
         Sysno::msync => &[Pointer, Unsigned, Hex],
         Sysno::madvise => &[Pointer, Unsigned, Choice(flags::MADVICE)],
         Sysno::dup2 => &[Fd, Fd],
-        Sysno::pause | Sysno::getpid | Sysno::gettid | Sysno::getppid | Sysno::getuid | Sysno::geteuid | Sysno::getgid
-        | Sysno::getegid | Sysno::getpgrp | Sysno::setsid | Sysno::sched_yield | Sysno::sync | Sysno::fork | Sysno::vfork
-        | Sysno::rt_sigreturn | Sysno::munlockall | Sysno::restart_syscall | Sysno::inotify_init => &[],
+        Sysno::pause
+        | Sysno::getpid
+        | Sysno::gettid
+        | Sysno::getppid
+        | Sysno::getuid
+        | Sysno::geteuid
+        | Sysno::getgid
+        | Sysno::getegid
+        | Sysno::getpgrp
+        | Sysno::setsid
+        | Sysno::sched_yield
+        | Sysno::sync
+        | Sysno::fork
+        | Sysno::vfork
+        | Sysno::rt_sigreturn
+        | Sysno::munlockall
+        | Sysno::restart_syscall
+        | Sysno::inotify_init => &[],
         Sysno::nanosleep => &[Timespec, OutTimespec],
         Sysno::getitimer => &[Choice(flags::ITIMERS), OutPointer],
         Sysno::setitimer => &[Choice(flags::ITIMERS), Pointer, OutPointer],

@@ -71,8 +71,7 @@ impl AddressSpace {
             let state = self.state.read();
             for mapping in state.mappings.overlapping(range.clone()) {
                 let start = mapping.start.max(range.start);
-                let Some((cache, first)) = mapping.page_at(start).filter(|_| !mapping.is_locked())
-                else {
+                let Some((cache, first)) = mapping.page_at(start).filter(|_| !mapping.is_locked()) else {
                     return Err(EINVAL);
                 };
                 if !mapping.is_shared() || !mapping.protection.contains(Protection::WRITE) {
@@ -92,8 +91,7 @@ impl AddressSpace {
 
     fn change_traits(&self, range: &Range<Vaddr>, set: Traits, clear: Traits) -> Result<()> {
         let mut state = self.state.write();
-        let is_private_anonymous =
-            |mapping: &Mapping| !mapping.is_shared() && mapping.page_at(mapping.start).is_none();
+        let is_private_anonymous = |mapping: &Mapping| !mapping.is_shared() && mapping.page_at(mapping.start).is_none();
         let needs_anonymous = (set | clear).contains(Traits::WIPE_ON_FORK);
         if needs_anonymous && !state.mappings.overlapping(range.clone()).all(is_private_anonymous) {
             return Err(EINVAL);

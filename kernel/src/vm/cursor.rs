@@ -5,7 +5,11 @@
 use core::ops::Range;
 
 use ostd::{
-    mm::{PageFlags, UFrame, tlb::TlbFlushOp, vm_space::{CursorMut, VmQueriedItem}},
+    mm::{
+        PageFlags, UFrame,
+        tlb::TlbFlushOp,
+        vm_space::{CursorMut, VmQueriedItem},
+    },
     task::disable_preempt,
 };
 

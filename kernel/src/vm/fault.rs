@@ -111,10 +111,8 @@ impl AddressSpace {
         let (start, end) = stack.map(|stack| (stack.start, stack.end)).ok_or(Fault::NotMapped)?;
         let grown = (start - page) / PAGE_SIZE;
         let below = page.saturating_sub(STACK_GUARD_GAP)..page;
-        let is_too_close = state
-            .mappings
-            .overlapping(below)
-            .any(|mapping| !mapping.grows_down() && mapping.is_accessible());
+        let is_too_close =
+            state.mappings.overlapping(below).any(|mapping| !mapping.grows_down() && mapping.is_accessible());
         if is_too_close
             || end - page > super::map::stack_limit()
             || super::map::check_space_limit(&state.mappings, grown).is_err()
@@ -152,19 +150,9 @@ impl AddressSpace {
     }
 
     /// A write to a private mapping of a file: a copy, unless there is one.
-    fn fault_private_write(
-        &self,
-        mapping: &Mapping,
-        page: Vaddr,
-        cache: &PageCache,
-        index: usize,
-    ) -> FaultResult {
+    fn fault_private_write(&self, mapping: &Mapping, page: Vaddr, cache: &PageCache, index: usize) -> FaultResult {
         let done = self.at_page(page, |cursor| {
-            if is_mapped(cursor) {
-                self.fault_present(cursor, mapping, true).map(|()| true)
-            } else {
-                Ok(false)
-            }
+            if is_mapped(cursor) { self.fault_present(cursor, mapping, true).map(|()| true) } else { Ok(false) }
         })?;
         if done {
             return Ok(());
@@ -181,14 +169,7 @@ impl AddressSpace {
     }
 
     /// Maps a file's page and its neighbours that are in memory; writable only if the mapping is shared.
-    fn fault_file(
-        &self,
-        mapping: &Mapping,
-        page: Vaddr,
-        cache: &PageCache,
-        index: usize,
-        write: bool,
-    ) -> FaultResult {
+    fn fault_file(&self, mapping: &Mapping, page: Vaddr, cache: &PageCache, index: usize, write: bool) -> FaultResult {
         let frame = file_page(cache, index)?;
         let mut neighbours = [const { None }; GROUP_PAGES];
         let mut flags = mapping.page_flags();
@@ -223,26 +204,17 @@ impl AddressSpace {
     }
 
     /// The page at the cursor is mapped: gives it the rights it may have, and a private copy if it is to be written.
-    fn fault_present(
-        &self,
-        cursor: &mut CursorMut<'_>,
-        mapping: &Mapping,
-        write: bool,
-    ) -> FaultResult {
+    fn fault_present(&self, cursor: &mut CursorMut<'_>, mapping: &Mapping, write: bool) -> FaultResult {
         let page = cursor.virt_addr();
         let Ok((_, Some(VmQueriedItem::MappedRam { frame, prop }))) = cursor.query() else {
             return Ok(());
         };
         let is_own = prop.flags.contains(OWN_PAGE);
-        let may_write = mapping.is_shared()
-            || prop.flags.contains(PageFlags::W)
-            || (is_own && frame.reference_count() == 1);
+        let may_write =
+            mapping.is_shared() || prop.flags.contains(PageFlags::W) || (is_own && frame.reference_count() == 1);
         if !write || may_write {
-            let lost = if may_write && write || prop.flags.contains(PageFlags::W) {
-                PageFlags::empty()
-            } else {
-                PageFlags::W
-            };
+            let lost =
+                if may_write && write || prop.flags.contains(PageFlags::W) { PageFlags::empty() } else { PageFlags::W };
             let written = if write { WRITTEN } else { PageFlags::ACCESSED };
             let flags = (prop.flags & HISTORY) | (mapping.page_flags() - lost) | written;
             // Rights only grow here: an old translation elsewhere costs that CPU a fault, no more.
@@ -258,13 +230,7 @@ impl AddressSpace {
         Ok(())
     }
 
-    fn install(
-        &self,
-        cursor: &mut CursorMut<'_>,
-        mapping: &Mapping,
-        frame: UFrame,
-        flags: PageFlags,
-    ) {
+    fn install(&self, cursor: &mut CursorMut<'_>, mapping: &Mapping, frame: UFrame, flags: PageFlags) {
         map_page(cursor, frame, flags);
         mapping.note_page(flags.contains(OWN_PAGE));
         self.count_mapped(1);

@@ -69,13 +69,7 @@ impl AddressSpace {
         Ok(())
     }
 
-    fn map_fixed(
-        &self,
-        address: Vaddr,
-        len: usize,
-        protection: Protection,
-        backing: Backing,
-    ) -> Result<()> {
+    fn map_fixed(&self, address: Vaddr, len: usize, protection: Protection, backing: Backing) -> Result<()> {
         if address < MIN_ADDRESS {
             return Err(EINVAL);
         }
@@ -121,12 +115,7 @@ impl AddressSpace {
     ///
     /// # Errors
     /// `ENOMEM` if there is none.
-    pub fn map_special(
-        &self,
-        name: &'static str,
-        cache: &Arc<PageCache>,
-        protection: Protection,
-    ) -> Result<Vaddr> {
+    pub fn map_special(&self, name: &'static str, cache: &Arc<PageCache>, protection: Protection) -> Result<Vaddr> {
         let len = usize::try_from(cache.size()).ok().and_then(page_align).ok_or(ENOMEM)?;
         let mut state = self.state.write();
         let start = state.mappings.find_room(len).ok_or(ENOMEM)?;

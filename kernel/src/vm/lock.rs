@@ -117,8 +117,7 @@ pub fn locked_pages(mappings: &Mappings) -> usize {
 
 /// Pages that an unprivileged caller may have locked, `usize::MAX` with `CAP_IPC_LOCK`.
 fn limit() -> usize {
-    let is_privileged = current_thread()
-        .is_none_or(|thread| thread.credentials.lock().has(Capabilities::IPC_LOCK));
+    let is_privileged = current_thread().is_none_or(|thread| thread.credentials.lock().has(Capabilities::IPC_LOCK));
     if is_privileged { usize::MAX } else { current_limit(Resource::Memlock) / PAGE_SIZE }
 }
 

@@ -106,8 +106,7 @@ impl AddressSpace {
         // For writing: a fault that has a removed page in hand is over before we look.
         let state = self.state.write();
         for mapping in state.mappings.iter() {
-            let Some((_, first)) = mapping.page_at(mapping.start).filter(|(c, _)| c.id() == cache)
-            else {
+            let Some((_, first)) = mapping.page_at(mapping.start).filter(|(c, _)| c.id() == cache) else {
                 continue;
             };
             let address = |page: usize| {
@@ -131,9 +130,7 @@ impl AddressSpace {
         for page in range.step_by(PAGE_SIZE) {
             let state = self.state.read();
             let mapping = state.mappings.find(page).ok_or(ENOMEM)?;
-            if !mapping.is_accessible()
-                || (write && !mapping.protection.contains(Protection::WRITE))
-            {
+            if !mapping.is_accessible() || (write && !mapping.protection.contains(Protection::WRITE)) {
                 return Err(EFAULT);
             }
             // A private page that may be written will be: copying now saves the second fault.
@@ -195,10 +192,7 @@ fn place(state: &mut State, placement: Placement, len: usize) -> Result<Range<Va
         Placement::Hint(hint) => {
             let hint = hint - hint % PAGE_SIZE;
             let range = hint.max(super::layout::MIN_ADDRESS)..hint.saturating_add(len);
-            let is_usable = hint != 0
-                && range.len() == len
-                && range.end <= TASK_SIZE
-                && state.mappings.is_room(&range);
+            let is_usable = hint != 0 && range.len() == len && range.end <= TASK_SIZE && state.mappings.is_room(&range);
             return if is_usable {
                 Ok(range)
             } else {
@@ -214,9 +208,7 @@ fn place(state: &mut State, placement: Placement, len: usize) -> Result<Range<Va
         return Err(EINVAL);
     }
     let range = address..address + len;
-    if matches!(placement, Placement::FixedNoReplace(_))
-        && state.mappings.is_occupied(range.clone())
-    {
+    if matches!(placement, Placement::FixedNoReplace(_)) && state.mappings.is_occupied(range.clone()) {
         return Err(EEXIST);
     }
     Ok(range)
@@ -224,17 +216,11 @@ fn place(state: &mut State, placement: Placement, len: usize) -> Result<Range<Va
 
 /// # Errors
 /// `ENOMEM` beyond `RLIMIT_AS` or `RLIMIT_DATA`; `EAGAIN` beyond `RLIMIT_MEMLOCK`.
-fn check_map_limits(
-    state: &State,
-    range: &Range<Vaddr>,
-    protection: Protection,
-    traits: Traits,
-) -> Result<()> {
+fn check_map_limits(state: &State, range: &Range<Vaddr>, protection: Protection, traits: Traits) -> Result<()> {
     let replaced = state.mappings.pages_in(range.clone());
     let added = range.len() / PAGE_SIZE;
     check_space_limit(&state.mappings, added.saturating_sub(replaced))?;
-    let is_data = protection.contains(Protection::WRITE)
-        && !traits.intersects(Traits::SHARED | Traits::GROWS_DOWN);
+    let is_data = protection.contains(Protection::WRITE) && !traits.intersects(Traits::SHARED | Traits::GROWS_DOWN);
     if is_data {
         check_data_limit(&state.mappings, added)?;
     }

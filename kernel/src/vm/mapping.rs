@@ -139,8 +139,7 @@ impl Mapping {
 
     /// Whether it counts against `RLIMIT_DATA`: private, writable and no stack (`is_data_mapping` on Linux).
     pub fn is_data(&self) -> bool {
-        self.protection.contains(Protection::WRITE)
-            && !self.traits.intersects(Traits::SHARED | Traits::GROWS_DOWN)
+        self.protection.contains(Protection::WRITE) && !self.traits.intersects(Traits::SHARED | Traits::GROWS_DOWN)
     }
 
     /// Whether anything at all is allowed. x86 cannot refuse reads where it allows writes.
@@ -152,9 +151,7 @@ impl Mapping {
     pub fn page_at(&self, address: Vaddr) -> Option<(&Arc<PageCache>, usize)> {
         match &self.backing {
             Backing::Anonymous => None,
-            Backing::Pages { cache, first, .. } => {
-                Some((cache, first + (address - self.start) / PAGE_SIZE))
-            }
+            Backing::Pages { cache, first, .. } => Some((cache, first + (address - self.start) / PAGE_SIZE)),
         }
     }
 

@@ -92,12 +92,7 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 impl AddressSpace {
     /// An empty address space.
     pub fn new() -> Arc<Self> {
-        Self::with_state(State {
-            mappings: Mappings::new(),
-            heap_start: 0,
-            heap_end: 0,
-            lock_future: Traits::empty(),
-        })
+        Self::with_state(State { mappings: Mappings::new(), heap_start: 0, heap_end: 0, lock_future: Traits::empty() })
     }
 
     fn with_state(state: State) -> Arc<Self> {

@@ -160,12 +160,7 @@ impl PageCache {
     /// Calls `visit` with those pages of the aligned group around `index` that are in memory and in `within`.
     ///
     /// `visit` runs under a spin lock and must only take the frames.
-    pub fn visit_group(
-        &self,
-        index: usize,
-        within: &Range<usize>,
-        mut visit: impl FnMut(usize, &UFrame),
-    ) {
+    pub fn visit_group(&self, index: usize, within: &Range<usize>, mut visit: impl FnMut(usize, &UFrame)) {
         let pages = self.pages.lock();
         let Some(group) = pages.groups.get(&(index / GROUP_PAGES)) else {
             return;
@@ -229,13 +224,7 @@ impl PageCache {
         Ok(total)
     }
 
-    fn read_in_page(
-        &self,
-        position: u64,
-        within: usize,
-        len: usize,
-        dst: &mut IoDst<'_>,
-    ) -> Result<usize> {
+    fn read_in_page(&self, position: u64, within: usize, len: usize, dst: &mut IoDst<'_>) -> Result<usize> {
         let index = index_of(position / PAGE);
         let frame = match self.cached_page(index)? {
             Some(frame) => frame,
@@ -391,9 +380,7 @@ impl PageCache {
         let size = self.size();
         let pages = self.pages.lock();
         let mut index = index_of(offset / PAGE);
-        while page_start(index) < size
-            && (page_start(index) < pages.sourced || pages.get(index).is_some())
-        {
+        while page_start(index) < size && (page_start(index) < pages.sourced || pages.get(index).is_some()) {
             index += 1;
         }
         page_start(index).max(offset).min(size)

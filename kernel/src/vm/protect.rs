@@ -21,12 +21,7 @@ impl AddressSpace {
     /// # Errors
     /// `ENOMEM` for a gap, or too many mappings; `EACCES` if the mapping does not allow it; `EINVAL` if `extend_down` is
     /// asked for where no stack is.
-    pub fn protect(
-        &self,
-        mut range: Range<Vaddr>,
-        protection: Protection,
-        extend_down: bool,
-    ) -> Result<()> {
+    pub fn protect(&self, mut range: Range<Vaddr>, protection: Protection, extend_down: bool) -> Result<()> {
         let mut state = self.state.write();
         let first = state.mappings.find(range.start).ok_or(ENOMEM)?;
         if extend_down {
@@ -42,12 +37,7 @@ impl AddressSpace {
         outcome
     }
 
-    fn change_protection(
-        &self,
-        state: &mut State,
-        range: Range<Vaddr>,
-        protection: Protection,
-    ) -> Result<()> {
+    fn change_protection(&self, state: &mut State, range: Range<Vaddr>, protection: Protection) -> Result<()> {
         if state.mappings.len() + state.mappings.splits_of(&range) > MAX_MAP_COUNT {
             return Err(ENOMEM);
         }
@@ -63,11 +53,7 @@ impl AddressSpace {
 }
 
 /// How far from its start a range can get the protection, and why not farther.
-fn changeable_part(
-    state: &State,
-    range: &Range<Vaddr>,
-    protection: Protection,
-) -> (Vaddr, Result<()>) {
+fn changeable_part(state: &State, range: &Range<Vaddr>, protection: Protection) -> (Vaddr, Result<()>) {
     let mut end = range.start;
     for mapping in state.mappings.overlapping(range.clone()) {
         if mapping.start > end {
@@ -87,8 +73,5 @@ fn changeable_part(
 }
 
 fn becomes_data(mapping: &Mapping, protection: Protection) -> bool {
-    protection.contains(Protection::WRITE)
-        && !mapping.is_data()
-        && !mapping.is_shared()
-        && !mapping.grows_down()
+    protection.contains(Protection::WRITE) && !mapping.is_data() && !mapping.is_shared() && !mapping.grows_down()
 }

@@ -40,8 +40,7 @@ impl AddressSpace {
         let old_len = page_align(request.old_len).ok_or(EINVAL)?;
         let new_len = page_align(request.new_len).filter(|len| *len != 0).ok_or(EINVAL)?;
         let bad_keep = request.keep_old && (!request.may_move || old_len != new_len);
-        if !is_page_aligned(request.old) || bad_keep || (request.fixed.is_some() && !request.may_move)
-        {
+        if !is_page_aligned(request.old) || bad_keep || (request.fixed.is_some() && !request.may_move) {
             return Err(EINVAL);
         }
         let mut dropped = Vec::new();
@@ -54,9 +53,8 @@ impl AddressSpace {
         } else {
             self.resize(&mut state, &request, old_len, new_len, &mut dropped)
         };
-        let locked = moved.is_ok_and(|start| {
-            state.mappings.find(start).is_some_and(|m| m.traits.contains(Traits::LOCKED))
-        });
+        let locked =
+            moved.is_ok_and(|start| state.mappings.find(start).is_some_and(|m| m.traits.contains(Traits::LOCKED)));
         drop(state);
         drop(dropped);
         if let Ok(start) = moved

@@ -182,11 +182,7 @@ fn name(state: &State, mapping: &Mapping, root: &Path) -> Vec<u8> {
         (Backing::Pages { path: Some(path), .. }, _) => path.display(root),
         (Backing::Pages { path: None, .. }, _) => b"/dev/zero (deleted)".into(),
         (Backing::Anonymous, _) if mapping.end == STACK_TOP => b"[stack]".into(),
-        (Backing::Anonymous, _)
-            if mapping.start < state.heap_end && mapping.end > state.heap_start =>
-        {
-            b"[heap]".into()
-        }
+        (Backing::Anonymous, _) if mapping.start < state.heap_end && mapping.end > state.heap_start => b"[heap]".into(),
         (Backing::Anonymous, _) => Vec::new(),
     }
 }

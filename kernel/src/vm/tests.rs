@@ -369,14 +369,8 @@ fn a_grown_mapping_moves_when_it_has_to() {
     space.protect(upper..upper + PAGE_SIZE, Protection::READ, false).unwrap();
     let old = map_private(&space, 1);
     space.write_remote(old, &[6]).unwrap();
-    let mut request = RemapRequest {
-        old,
-        old_len: PAGE_SIZE,
-        new_len: 2 * PAGE_SIZE,
-        may_move: false,
-        fixed: None,
-        keep_old: false,
-    };
+    let mut request =
+        RemapRequest { old, old_len: PAGE_SIZE, new_len: 2 * PAGE_SIZE, may_move: false, fixed: None, keep_old: false };
     assert_eq!(space.remap(request), Err(ENOMEM));
     request.may_move = true;
     let new = space.remap(request).unwrap();
@@ -425,10 +419,7 @@ fn fixed_requests_replace_or_refuse() {
     let space = AddressSpace::new();
     let address = map_private(&space, 2);
     space.write_remote(address, &[1]).unwrap();
-    let at = |placement| MapRequest {
-        placement,
-        ..request(PAGE_SIZE, Backing::Anonymous, Traits::empty())
-    };
+    let at = |placement| MapRequest { placement, ..request(PAGE_SIZE, Backing::Anonymous, Traits::empty()) };
     assert_eq!(space.map(at(Placement::FixedNoReplace(address))), Err(EEXIST));
     assert_eq!(space.map(at(Placement::Fixed(address))), Ok(address));
     assert_eq!(read_byte(&space, address), 0);

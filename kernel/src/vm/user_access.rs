@@ -38,10 +38,7 @@ pub fn init() {
 ///
 /// # Errors
 /// The signal that it gets instead.
-pub fn fault_from_user(
-    vm: &AddressSpace,
-    info: &RawPageFaultInfo,
-) -> core::result::Result<(), FaultSignal> {
+pub fn fault_from_user(vm: &AddressSpace, info: &RawPageFaultInfo) -> core::result::Result<(), FaultSignal> {
     const SIGBUS: u32 = 7;
     const SIGKILL: u32 = 9;
     const SIGSEGV: u32 = 11;

@@ -5,7 +5,7 @@
 use readiness::{InTurn, IoEvents, Pollable, Pollee, Timeout, WaitError};
 
 use super::{
-    TERMINAL, MASTER, Tty, ioctl, job,
+    MASTER, TERMINAL, Tty, ioctl, job,
     termios::{Control, LocalFlags},
 };
 use crate::{
@@ -202,9 +202,7 @@ impl Tty {
                 timeout = rule.between;
             }
             has_waited = true;
-            match self.wait_for(ctx, file, IoEvents::IN, timeout, |line| {
-                line.discipline.has_input(1)
-            }) {
+            match self.wait_for(ctx, file, IoEvents::IN, timeout, |line| line.discipline.has_input(1)) {
                 Ok(()) => {}
                 Err(WaitError::TimedOut) => return Ok(bytes),
                 Err(WaitError::Interrupted) if bytes.is_empty() => return Err(ERESTARTSYS),

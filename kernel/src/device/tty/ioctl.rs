@@ -74,7 +74,13 @@ enum When {
 ///
 /// # Errors
 /// `ENOTTY` for what terminals do not know; `EIO` after a hang-up; `EFAULT`; as the single requests say.
-pub(super) fn on_terminal(tty: &Arc<Tty>, file: &TtyFile, ctx: &Context, command: u32, argument: usize) -> Result<isize> {
+pub(super) fn on_terminal(
+    tty: &Arc<Tty>,
+    file: &TtyFile,
+    ctx: &Context,
+    command: u32,
+    argument: usize,
+) -> Result<isize> {
     if file.is_dead() {
         return Err(if command == TIOCSPGRP { ENOTTY } else { EIO });
     }

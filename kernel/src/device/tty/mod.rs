@@ -289,7 +289,6 @@ impl Tty {
         });
         job::on_hang_up(self);
     }
-
 }
 
 impl Line {

@@ -63,8 +63,10 @@ pub fn open_terminal(
 /// The terminal behind `/dev/console`: the last `console=` that exists, else the first serial port.
 pub fn console() -> Option<Arc<Tty>> {
     let ports = serial::ports();
-    let named = cmdline::get().consoles.iter().rev().find_map(|name| {
-        ports.iter().filter_map(|port| port.tty()).find(|tty| tty.name() == name)
-    });
+    let named = cmdline::get()
+        .consoles
+        .iter()
+        .rev()
+        .find_map(|name| ports.iter().filter_map(|port| port.tty()).find(|tty| tty.name() == name));
     named.or_else(|| ports.first()?.tty()).cloned()
 }

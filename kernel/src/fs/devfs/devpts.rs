@@ -5,7 +5,7 @@
 use spin::Once;
 
 use super::super::{
-    DeviceNumber, FileSystemType, Inode, InodeBase, InodeKind, OpenRequest, StatFs, FileSystem, SuperBlock,
+    DeviceNumber, FileSystem, FileSystemType, Inode, InodeBase, InodeKind, OpenRequest, StatFs, SuperBlock,
     pseudo::{DirInode, Directory, Identity, Name, PseudoFs},
 };
 use crate::{
@@ -52,7 +52,12 @@ impl Directory for Root {
         let index = super::super::procfs::parse_number(name).ok_or(ENOENT)?;
         let tty = pty::terminal(index).ok_or(ENOENT)?;
         let owner = tty.owner();
-        let base = file_system().base(PTMX + 1 + u64::from(index), InodeKind::CharDevice, owner.permissions, (owner.uid, owner.gid));
+        let base = file_system().base(
+            PTMX + 1 + u64::from(index),
+            InodeKind::CharDevice,
+            owner.permissions,
+            (owner.uid, owner.gid),
+        );
         Ok(Arc::new(Terminal { base: base.with_special_device(tty.number()), tty: Some(tty) }))
     }
 

@@ -59,9 +59,10 @@ impl<'a> Archive<'a> {
     pub(super) fn next_entry(&mut self) -> Result<Option<Entry<'a>>, ImageError> {
         let start = self.offset;
         let bad = ImageError::BadHeader { offset: start };
-        self.parse().filter(|entry| is_sound(entry)).ok_or(bad).map(|entry| {
-            if entry.name == TRAILER { None } else { Some(entry) }
-        })
+        self.parse()
+            .filter(|entry| is_sound(entry))
+            .ok_or(bad)
+            .map(|entry| if entry.name == TRAILER { None } else { Some(entry) })
     }
 
     fn parse(&mut self) -> Option<Entry<'a>> {
@@ -73,8 +74,21 @@ impl<'a> Archive<'a> {
         for (field, digits) in fields.iter_mut().zip(header[6..].chunks_exact(8)) {
             *field = u32::from_str_radix(core::str::from_utf8(digits).ok()?, 16).ok()?;
         }
-        let [number, mode, uid, gid, links, modified, size, device_major, device_minor, special_major, special_minor, name_size, _check] =
-            fields;
+        let [
+            number,
+            mode,
+            uid,
+            gid,
+            links,
+            modified,
+            size,
+            device_major,
+            device_minor,
+            special_major,
+            special_minor,
+            name_size,
+            _check,
+        ] = fields;
         let name = self.take(usize::try_from(name_size).ok()?)?;
         self.align()?;
         let data = self.take(usize::try_from(size).ok()?)?;
@@ -126,7 +140,18 @@ mod tests {
     fn entry(mode: u32, name: &str, data: &[u8]) -> Vec<u8> {
         let mut bytes = format!(
             "070701{:08x}{mode:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{name}\0",
-            7, 1, 2, 1, 99, data.len(), 0, 0, 5, 1, name.len() + 1, 0,
+            7,
+            1,
+            2,
+            1,
+            99,
+            data.len(),
+            0,
+            0,
+            5,
+            1,
+            name.len() + 1,
+            0,
         )
         .into_bytes();
         bytes.resize(bytes.len().next_multiple_of(4), 0);

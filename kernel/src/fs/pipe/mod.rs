@@ -21,12 +21,12 @@ mod state;
 
 use readiness::{IoEvents, Pollee, Tracked, Update};
 
+use self::state::{Openers, READER, State, WRITER};
 pub use self::{
     end::PipeEnd,
     size::{get_size, max_size, set_max_size, set_size},
     splice::Patience,
 };
-use self::state::{Openers, READER, State, WRITER};
 use crate::{
     file::{AccessMode, Description, IoDst, IoSrc, StatusFlags},
     fs::{AnonInode, AnonKind, Inode},

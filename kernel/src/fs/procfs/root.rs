@@ -62,7 +62,7 @@ impl Entry {
         match self {
             Self::Text(show) => {
                 Arc::new(TextInode::new(file_system(), Identity::of_root(number, 0o444), *show).pollable())
-            },
+            }
             Self::Link(follow) => LinkInode::new(file_system(), Identity::of_root(number, 0o777), 0, *follow),
             Self::Sys => DirInode::new(file_system(), Identity::of_root(number, 0o555), sys::top()),
         }

@@ -403,7 +403,9 @@ pub(super) fn mountinfo(subject: &Subject, _ctx: &Context) -> Result<Vec<u8>> {
         out.extend(place);
         let options = mount.flags().options();
         let access = &options[..2];
-        out.extend(format!(" {options} - {} {} {access}{}\n", fs.kind_name(), mount.source(), fs.options()).into_bytes());
+        out.extend(
+            format!(" {options} - {} {} {access}{}\n", fs.kind_name(), mount.source(), fs.options()).into_bytes(),
+        );
     }
     Ok(out)
 }

@@ -13,14 +13,7 @@ use super::{
     },
     file_system, inode_number,
 };
-use crate::{
-    events::epoll,
-    file::table::NR_OPEN,
-    fs::pipe,
-    prelude::*,
-    process::table,
-    random, system,
-};
+use crate::{events::epoll, file::table::NR_OPEN, fs::pipe, prelude::*, process::table, random, system};
 
 type Show = fn(&Context) -> Result<Vec<u8>>;
 type Store = fn(&Context, &[u8]) -> Result<()>;
@@ -41,7 +34,10 @@ const TOP: &[(&str, Node)] = &[("fs", Dir(FS)), ("kernel", Dir(KERNEL)), ("net",
 const KERNEL: &[(&str, Node)] = &[
     ("cap_last_cap", Fixed(|_| text(format_args!("40\n")))),
     ("core_pattern", Fixed(|_| text(format_args!("\n")))),
-    ("domainname", Setting(|_| line(&system::names().domain), |_, bytes| set_name(bytes, |names, name| names.domain = name))),
+    (
+        "domainname",
+        Setting(|_| line(&system::names().domain), |_, bytes| set_name(bytes, |names, name| names.domain = name)),
+    ),
     ("hostname", Setting(|_| line(&system::names().host), |_, bytes| set_name(bytes, |names, name| names.host = name))),
     ("ngroups_max", Fixed(|_| text(format_args!("65536\n")))),
     ("osrelease", Fixed(|_| line(system::RELEASE.as_bytes()))),

@@ -243,21 +243,87 @@ fn cpu_flags(one: &Leaf, seven: &Leaf, extended: &Leaf) -> String {
 }
 
 const FLAGS_1_EDX: &[(u32, &str)] = &[
-    (0, "fpu"), (1, "vme"), (2, "de"), (3, "pse"), (4, "tsc"), (5, "msr"), (6, "pae"), (7, "mce"), (8, "cx8"), (9, "apic"),
-    (11, "sep"), (12, "mtrr"), (13, "pge"), (14, "mca"), (15, "cmov"), (16, "pat"), (17, "pse36"), (19, "clflush"),
-    (23, "mmx"), (24, "fxsr"), (25, "sse"), (26, "sse2"), (27, "ss"), (28, "ht"),
+    (0, "fpu"),
+    (1, "vme"),
+    (2, "de"),
+    (3, "pse"),
+    (4, "tsc"),
+    (5, "msr"),
+    (6, "pae"),
+    (7, "mce"),
+    (8, "cx8"),
+    (9, "apic"),
+    (11, "sep"),
+    (12, "mtrr"),
+    (13, "pge"),
+    (14, "mca"),
+    (15, "cmov"),
+    (16, "pat"),
+    (17, "pse36"),
+    (19, "clflush"),
+    (23, "mmx"),
+    (24, "fxsr"),
+    (25, "sse"),
+    (26, "sse2"),
+    (27, "ss"),
+    (28, "ht"),
 ];
-const FLAGS_EXT_EDX: &[(u32, &str)] =
-    &[(11, "syscall"), (20, "nx"), (22, "mmxext"), (25, "fxsr_opt"), (26, "pdpe1gb"), (27, "rdtscp"), (29, "lm"), (30, "3dnowext"), (31, "3dnow")];
+const FLAGS_EXT_EDX: &[(u32, &str)] = &[
+    (11, "syscall"),
+    (20, "nx"),
+    (22, "mmxext"),
+    (25, "fxsr_opt"),
+    (26, "pdpe1gb"),
+    (27, "rdtscp"),
+    (29, "lm"),
+    (30, "3dnowext"),
+    (31, "3dnow"),
+];
 const FLAGS_1_ECX: &[(u32, &str)] = &[
-    (0, "pni"), (1, "pclmulqdq"), (3, "monitor"), (9, "ssse3"), (12, "fma"), (13, "cx16"), (17, "pcid"), (19, "sse4_1"),
-    (20, "sse4_2"), (21, "x2apic"), (22, "movbe"), (23, "popcnt"), (24, "tsc_deadline_timer"), (25, "aes"), (26, "xsave"),
-    (28, "avx"), (29, "f16c"), (30, "rdrand"), (31, "hypervisor"),
+    (0, "pni"),
+    (1, "pclmulqdq"),
+    (3, "monitor"),
+    (9, "ssse3"),
+    (12, "fma"),
+    (13, "cx16"),
+    (17, "pcid"),
+    (19, "sse4_1"),
+    (20, "sse4_2"),
+    (21, "x2apic"),
+    (22, "movbe"),
+    (23, "popcnt"),
+    (24, "tsc_deadline_timer"),
+    (25, "aes"),
+    (26, "xsave"),
+    (28, "avx"),
+    (29, "f16c"),
+    (30, "rdrand"),
+    (31, "hypervisor"),
 ];
-const FLAGS_EXT_ECX: &[(u32, &str)] =
-    &[(0, "lahf_lm"), (2, "svm"), (4, "cr8_legacy"), (5, "abm"), (6, "sse4a"), (7, "misalignsse"), (8, "3dnowprefetch")];
+const FLAGS_EXT_ECX: &[(u32, &str)] = &[
+    (0, "lahf_lm"),
+    (2, "svm"),
+    (4, "cr8_legacy"),
+    (5, "abm"),
+    (6, "sse4a"),
+    (7, "misalignsse"),
+    (8, "3dnowprefetch"),
+];
 const FLAGS_7_EBX: &[(u32, &str)] = &[
-    (0, "fsgsbase"), (3, "bmi1"), (5, "avx2"), (7, "smep"), (8, "bmi2"), (9, "erms"), (10, "invpcid"), (16, "avx512f"),
-    (18, "rdseed"), (19, "adx"), (20, "smap"), (23, "clflushopt"), (24, "clwb"), (29, "sha_ni"),
+    (0, "fsgsbase"),
+    (3, "bmi1"),
+    (5, "avx2"),
+    (7, "smep"),
+    (8, "bmi2"),
+    (9, "erms"),
+    (10, "invpcid"),
+    (16, "avx512f"),
+    (18, "rdseed"),
+    (19, "adx"),
+    (20, "smap"),
+    (23, "clflushopt"),
+    (24, "clwb"),
+    (29, "sha_ni"),
 ];
-const FLAGS_7_ECX: &[(u32, &str)] = &[(2, "umip"), (3, "pku"), (4, "ospke"), (9, "vaes"), (10, "vpclmulqdq"), (16, "la57"), (22, "rdpid")];
+const FLAGS_7_ECX: &[(u32, &str)] =
+    &[(2, "umip"), (3, "pku"), (4, "ospke"), (9, "vaes"), (10, "vpclmulqdq"), (16, "la57"), (22, "rdpid")];

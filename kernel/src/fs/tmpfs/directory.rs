@@ -8,7 +8,10 @@
 //!    reported exactly once (POSIX `readdir`).
 //! 3. A closed directory is empty and stays so.
 
-use super::{TmpInode, super::{DirEntry, Inode}};
+use super::{
+    super::{DirEntry, Inode},
+    TmpInode,
+};
 use crate::prelude::*;
 
 /// The entries of one directory.

@@ -4,7 +4,10 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{limits::Usage, super::{FallocateMode, SealFlags, Seals}};
+use super::{
+    super::{FallocateMode, SealFlags, Seals},
+    limits::Usage,
+};
 use crate::{
     file::{IoSrc, Written},
     prelude::*,

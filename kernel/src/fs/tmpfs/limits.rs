@@ -4,7 +4,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{Flavour, super::StatFs};
+use super::{super::StatFs, Flavour};
 use crate::prelude::*;
 
 /// Mount options.
@@ -212,9 +212,8 @@ impl Usage {
     /// The counts for `statfs(2)`; zeros where there is no limit.
     pub(super) fn statfs(&self) -> StatFs {
         let options = *self.options.lock();
-        let free = |limit: Option<u64>, used: &AtomicU64| {
-            limit.map_or(0, |limit| limit.saturating_sub(used.load(Relaxed)))
-        };
+        let free =
+            |limit: Option<u64>, used: &AtomicU64| limit.map_or(0, |limit| limit.saturating_sub(used.load(Relaxed)));
         StatFs {
             blocks: options.max_pages.unwrap_or(0),
             blocks_free: free(options.max_pages, &self.pages),

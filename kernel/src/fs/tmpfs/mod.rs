@@ -18,11 +18,11 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use spin::Once;
 
-use self::{directory::Directory, file::RegularContent, limits::Usage};
 pub use self::limits::Options;
+use self::{directory::Directory, file::RegularContent, limits::Usage};
 use super::{
-    Attachment, DeviceNumber, DirEntry, FallocateMode, FileSystem, FileSystemType, Inode, InodeBase, InodeKind, Metadata,
-    NewInode, NewKind, RenameMode, SealFlags, Seals, StatFs, SuperBlock, new_anonymous_device,
+    Attachment, DeviceNumber, DirEntry, FallocateMode, FileSystem, FileSystemType, Inode, InodeBase, InodeKind,
+    Metadata, NewInode, NewKind, RenameMode, SealFlags, Seals, StatFs, SuperBlock, new_anonymous_device,
 };
 use crate::{
     file::{IoDst, IoSrc, Written},
@@ -101,12 +101,7 @@ impl TmpFs {
     }
 
     /// A regular file whose first content comes from `source`, to be linked into a directory.
-    pub fn new_sourced_file(
-        self: &Arc<Self>,
-        new: &NewInode,
-        size: u64,
-        source: Box<dyn PageSource>,
-    ) -> Arc<TmpInode> {
+    pub fn new_sourced_file(self: &Arc<Self>, new: &NewInode, size: u64, source: Box<dyn PageSource>) -> Arc<TmpInode> {
         let content = RegularContent::new(PageCache::with_source(size, source), None);
         let inode = self.new_inode(new, Content::Regular(content));
         inode.base.update(|attributes| attributes.links = 0);
@@ -404,8 +399,7 @@ impl Inode for TmpInode {
 /// A new file of `memfd_create(2)`, in a tmpfs that is mounted nowhere.
 pub fn new_memfd(uid: u32, gid: u32, permissions: u16, seals: SealFlags) -> Arc<dyn Inode> {
     static INSTANCE: Once<(Arc<TmpFs>, Arc<SuperBlock>)> = Once::new();
-    let (file_system, _) =
-        INSTANCE.call_once(|| TmpFs::new(Flavour::Tmpfs, "tmpfs", Options::unlimited(0o777)));
+    let (file_system, _) = INSTANCE.call_once(|| TmpFs::new(Flavour::Tmpfs, "tmpfs", Options::unlimited(0o777)));
     let new = NewInode { kind: NewKind::Regular, permissions, uid, gid };
     let content = RegularContent::new(PageCache::new(0), Some(Seals::new(seals)));
     let inode = file_system.new_inode(&new, Content::Regular(content));

@@ -163,12 +163,7 @@ fn resolve_script(ctx: &Context, mut request: Request) -> Result<Request> {
         argv.extend(option);
         argv.push(core::mem::replace(&mut script, interpreter));
         argv.extend(request.argv.drain(..).skip(1));
-        request = Request {
-            executable: Executable::new(ctx, path)?,
-            name: request.name,
-            argv,
-            envp: request.envp,
-        };
+        request = Request { executable: Executable::new(ctx, path)?, name: request.name, argv, envp: request.envp };
         check_size(ctx, &request)?;
     }
     Err(ELOOP)
@@ -254,11 +249,7 @@ fn command_name(name: &CString) -> [u8; 16] {
     command
 }
 
-fn load_interpreter(
-    ctx: &Context,
-    executable: &Executable,
-    elf: &Elf,
-) -> Result<Option<(Executable, Elf)>> {
+fn load_interpreter(ctx: &Context, executable: &Executable, elf: &Elf) -> Result<Option<(Executable, Elf)>> {
     let Some((offset, size)) = elf.interpreter else {
         return Ok(None);
     };
@@ -275,11 +266,7 @@ fn load_interpreter(
 /// Maps the executable; the answer is added to all its addresses.
 fn map_executable(vm: &AddressSpace, executable: &Executable, elf: &Elf) -> Result<usize> {
     let span = elf.span()?;
-    let bias = if elf.is_relocatable {
-        RELOCATABLE_BASE.next_multiple_of(elf.alignment()) - span.start
-    } else {
-        0
-    };
+    let bias = if elf.is_relocatable { RELOCATABLE_BASE.next_multiple_of(elf.alignment()) - span.start } else { 0 };
     map_segments(vm, executable, elf, bias)?;
     vm.set_brk_start(span.end.wrapping_add(bias));
     Ok(bias)
