@@ -12,7 +12,8 @@ macro_rules! errnos {
     ($($name:ident = $number:literal, $text:literal;)*) => {
         /// An error number of Linux on x86-64.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-        #[allow(non_camel_case_types, reason = "the names are those of errno.h")]
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "the names are those of errno.h")]
+        #[allow(dead_code, reason = "the list is complete, whatever is answered today")]
         #[repr(i32)]
         pub enum Errno {
             $(#[doc = $text] $name = $number,)*

@@ -41,7 +41,7 @@ mod vm;
 
 /// The entry point of the boot CPU, after OSTD's own initialisation.
 #[ostd::main]
-fn kernel_main() -> ! {
+fn kernel_main() {
     log::init(cmdline::get().loglevel);
     sched::init();
     time::init();

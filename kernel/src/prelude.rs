@@ -12,7 +12,7 @@ pub use alloc::{
 
 pub use ostd::{
     mm::{Fallible, FallibleVmRead, FallibleVmWrite, PAGE_SIZE, Vaddr, VmIo, VmReader, VmWriter},
-    sync::{LocalIrqDisabled, Mutex, RwLock, RwMutex, SpinLock},
+    sync::{LocalIrqDisabled, Mutex, RwMutex, SpinLock},
 };
 pub use ostd_pod::{FromZeros, IntoBytes, Pod};
 

@@ -26,7 +26,7 @@ pub use self::{
     sigio::{SigIo, SigOwner},
 };
 use crate::{
-    fs::{Inode, InodeKind, Path, nameless_path},
+    fs::{InodeKind, Path, nameless_path},
     prelude::*,
     vm::PageCache,
 };

@@ -37,7 +37,7 @@ impl FsContext {
     /// The context of threads that have ended.
     pub fn of_nobody() -> Arc<Self> {
         static NOBODY: Once<Arc<FsContext>> = Once::new();
-        let root = || namespace().root().unwrap_or_else(|| super::anon::nameless_root());
+        let root = || namespace().root().unwrap_or_else(super::anon::nameless_root);
         NOBODY.call_once(|| Arc::new(Self::new(root()))).clone()
     }
 

@@ -221,7 +221,7 @@ impl Dentry {
     /// Forgets all cached children, theirs included: the tree is about to go.
     pub(super) fn forget_tree(&self) {
         let mut pending: Vec<Arc<Dentry>> = Vec::new();
-        let mut take = |dentry: &Dentry, pending: &mut Vec<Arc<Dentry>>| {
+        let take = |dentry: &Dentry, pending: &mut Vec<Arc<Dentry>>| {
             let children = core::mem::take(&mut *dentry.children.lock());
             pending.extend(children.into_values().filter_map(|child| match child {
                 Child::Cached(dentry) => Some(dentry),

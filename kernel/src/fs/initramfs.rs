@@ -16,7 +16,7 @@ use ostd::mm::{UFrame, io::util::HasVmReaderWriter};
 
 use self::cpio::{Archive, Entry};
 use super::{
-    Dentry, DeviceNumber, InodeKind, Mount, MountFlags, NewInode, NewKind, Path, Timestamp, namespace,
+    Dentry, DeviceNumber, InodeKind, Mount, MountFlags, NewInode, NewKind, Timestamp, namespace,
     tmpfs::{Flavour, Options, TmpFs},
 };
 use crate::{file::IoSrc, prelude::*, vm::PageSource};
@@ -223,11 +223,6 @@ fn new_kind(entry: &Entry<'_>) -> Result<NewKind> {
         InodeKind::Socket => NewKind::Socket,
         InodeKind::Anonymous => return Err(EINVAL),
     })
-}
-
-/// The root directory as a path, for code that runs before the first process.
-pub fn root_path() -> Result<Path> {
-    namespace().root().ok_or(ENOENT)
 }
 
 /// A file's bytes in the image.

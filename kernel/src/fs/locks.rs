@@ -121,7 +121,7 @@ fn try_lock(inode: &Arc<dyn Inode>, wanted: &Lock) -> Result<()> {
     count(wanted.owner, before, file.held.len());
     drop(table);
     if has_weakened {
-        released().notify(IoEvents::IN);
+        let _ = released().notify(IoEvents::IN);
     }
     Ok(())
 }
@@ -139,7 +139,7 @@ pub fn unlock(inode: &Arc<dyn Inode>, range: &Lock) {
     drop(table);
     drop(gone);
     if has_changed {
-        released().notify(IoEvents::IN);
+        let _ = released().notify(IoEvents::IN);
     }
 }
 

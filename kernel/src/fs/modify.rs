@@ -193,7 +193,8 @@ pub fn set_owner(ctx: &Context, path: &Path, uid: Option<u32>, gid: Option<u32>)
     let is_owner = credentials.fsuid == metadata.uid;
     let may_set_uid = uid.is_none_or(|uid| is_owner && uid == metadata.uid);
     let may_set_gid = gid.is_none_or(|gid| is_owner && (gid == metadata.gid || credentials.is_in_group(gid)));
-    if !(may_set_uid && may_set_gid) && !credentials.has(Capabilities::CHOWN) {
+    let may_set_both = may_set_uid && may_set_gid;
+    if !may_set_both && !credentials.has(Capabilities::CHOWN) {
         return Err(EPERM);
     }
     inode.set_owner(uid, gid)?;

@@ -3,7 +3,7 @@
 //! `open(2)`: from a name to an open file description.
 
 use super::{
-    Inode, InodeKind, MountFlags, NewInode, NewKind, Path, Start, Walk, WalkFlags,
+    Inode, InodeKind, NewInode, NewKind, Path, Start, Walk, WalkFlags,
     walk::{Last, Parent, check_inode},
 };
 use crate::{
@@ -240,30 +240,6 @@ fn check_inode_flags(path: &Path, how: &HowToOpen, credentials: &Credentials) ->
         return Err(EPERM);
     }
     Ok(())
-}
-
-/// The file that `path` names for the calling thread, links followed.
-///
-/// # Errors
-/// As [`Walk::resolve`].
-pub fn lookup_path(ctx: &Context, path: &[u8]) -> Result<Path> {
-    Walk::new(ctx, WalkFlags::empty()).resolve(Start::Cwd, path)
-}
-
-/// Checks that the calling thread may execute the file.
-///
-/// # Errors
-/// `EACCES` if it is no regular file, may not be executed or is on a mount with `noexec`; `ELOOP` for a symbolic link.
-pub fn check_executable(ctx: &Context, path: &Path) -> Result<()> {
-    let inode = path.inode();
-    if inode.kind() == InodeKind::Symlink {
-        return Err(ELOOP);
-    }
-    let is_refused = path.mount().flags().contains(MountFlags::NO_EXEC);
-    if inode.kind() != InodeKind::Regular || is_refused {
-        return Err(EACCES);
-    }
-    check_inode(&ctx.credentials(), inode, Permission::EXEC)
 }
 
 /// What `O_PATH` opens: a name for a file, and no more. System calls that do I/O answer `EBADF` for it.

@@ -71,11 +71,6 @@ pub fn group(group: Pid) -> Vec<Arc<Process>> {
     lock().members_of_group(group).cloned().collect()
 }
 
-/// The first process, which adopts orphans.
-pub fn init_process() -> Option<Arc<Process>> {
-    process(1)
-}
-
 /// Threads ever made, as `/proc/stat` counts them.
 static CREATED: AtomicU64 = AtomicU64::new(0);
 

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     file::table::Fd,
     fs::{
-        Inode, Path, Start, Timestamp, Walk, WalkFlags, modify,
+        Path, Start, Timestamp, Walk, WalkFlags, modify,
         walk::{AT_FDCWD, check_inode},
     },
     prelude::*,

@@ -103,7 +103,8 @@ impl Ids {
     fn set_two(self, real: u32, effective: u32, is_privileged: bool) -> Result<Self> {
         let may_be_real = [self.real, self.effective, KEEP].contains(&real);
         let may_be_effective = [self.real, self.effective, self.saved, KEEP].contains(&effective);
-        if !is_privileged && !(may_be_real && may_be_effective) {
+        let is_allowed = may_be_real && may_be_effective;
+        if !is_privileged && !is_allowed {
             return Err(EPERM);
         }
         let choose = |id: u32, old: u32| if id == KEEP { old } else { id };

@@ -6,7 +6,7 @@ use super::file::read_path;
 use crate::{
     file::table::Fd,
     fs::{
-        DeviceNumber, DirEntry, Inode, InodeKind, NewKind, PATH_MAX, Path, RenameMode, Start, Walk, WalkFlags,
+        DeviceNumber, DirEntry, InodeKind, NewKind, PATH_MAX, Path, RenameMode, Start, Walk, WalkFlags,
         dir::DirFile, metadata::S_IFMT, modify, walk::check_inode,
     },
     prelude::*,

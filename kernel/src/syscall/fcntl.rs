@@ -7,7 +7,7 @@ mod owner;
 use crate::{
     file::{AccessMode, Description, StatusFlags, table::Fd},
     fs::{
-        Inode, InodeKind, SealFlags,
+        InodeKind, SealFlags,
         locks::{self, Lock, Owner},
         pipe,
     },

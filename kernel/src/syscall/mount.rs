@@ -4,7 +4,7 @@
 
 use super::file::read_path;
 use crate::{
-    fs::{Inode, Mount, MountFlags, Path, Start, Walk, WalkFlags, mount, namespace},
+    fs::{Mount, MountFlags, Path, Start, Walk, WalkFlags, mount, namespace},
     prelude::*,
     process::credentials::Capabilities,
 };

@@ -6,7 +6,7 @@ use super::file::read_path;
 use crate::{
     file::table::Fd,
     fs::{
-        Inode, InodeKind, Metadata, MountFlags, Path, Start, StatFs, Timestamp, Walk, WalkFlags,
+        InodeKind, Metadata, MountFlags, Path, Start, StatFs, Timestamp, Walk, WalkFlags,
         walk::{AT_FDCWD, check_inode},
     },
     prelude::*,

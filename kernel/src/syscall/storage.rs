@@ -6,7 +6,7 @@ use super::{file::read_path, rw::check_access};
 use crate::{
     context::MAX_RW_COUNT,
     file::{AccessMode, Description, IoDst, IoSrc, StatusFlags, table::Fd},
-    fs::{FallocateMode, Inode, InodeKind, Start, Walk, WalkFlags, regular, walk::check_inode},
+    fs::{FallocateMode, InodeKind, Start, Walk, WalkFlags, regular, walk::check_inode},
     prelude::*,
     process::credentials::Permission,
 };

@@ -110,22 +110,4 @@ impl AddressSpace {
         state.mappings.insert(mapping);
         Ok(STACK_TOP)
     }
-
-    /// Maps pages that the kernel shares with every program, such as the vDSO, where there is room.
-    ///
-    /// # Errors
-    /// `ENOMEM` if there is none.
-    pub fn map_special(&self, name: &'static str, cache: &Arc<PageCache>, protection: Protection) -> Result<Vaddr> {
-        let len = usize::try_from(cache.size()).ok().and_then(page_align).ok_or(ENOMEM)?;
-        let mut state = self.state.write();
-        let start = state.mappings.find_room(len).ok_or(ENOMEM)?;
-        let cache = MappedCache::new(cache.clone(), false);
-        let backing = Backing::Pages { cache, first: 0, path: None };
-        let mut mapping = Mapping::new(start..start + len, protection, backing);
-        mapping.max_protection = Protection::READ | Protection::EXEC;
-        mapping.traits = Traits::SHARED;
-        mapping.special = Some(name);
-        state.mappings.insert(mapping);
-        Ok(start)
-    }
 }

@@ -52,14 +52,13 @@ pub use self::{
     fault::{Access, Fault},
     futex_key::FutexKey,
     image::SegmentRequest,
-    layout::{MAX_MAP_COUNT, MIN_ADDRESS, MMAP_BASE, STACK_TOP, TASK_SIZE, is_page_aligned, page_align},
+    layout::{MAX_MAP_COUNT, MIN_ADDRESS, TASK_SIZE, is_page_aligned, page_align},
     lock::LockMode,
     map::{MapRequest, Placement},
     mapping::{Backing, Protection, Traits},
     page_cache::{MappedCache, PageCache, PageSource},
     remap::RemapRequest,
-    report::Usage,
-    user_access::{FaultSignal, fault_from_user, init},
+    user_access::{fault_from_user, init},
 };
 use crate::prelude::*;
 
@@ -106,11 +105,6 @@ impl AddressSpace {
         });
         registry::insert(space.id, Arc::downgrade(&space));
         space
-    }
-
-    /// The number that tells this address space from every other there ever was.
-    pub fn id(&self) -> u64 {
-        self.id
     }
 
     /// OSTD's part: the page table.

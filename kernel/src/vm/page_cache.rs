@@ -413,7 +413,7 @@ impl Pages {
 
     /// Gives page `index` the frame unless it has one, and answers the one it has then.
     fn insert_if_absent(&mut self, index: usize, frame: UFrame) -> UFrame {
-        let group = self.groups.entry(index / GROUP_PAGES).or_insert_with(Box::default);
+        let group = self.groups.entry(index / GROUP_PAGES).or_default();
         let slot = &mut group[index % GROUP_PAGES];
         if slot.is_none() {
             self.resident += 1;
@@ -462,11 +462,11 @@ impl Pages {
 
     fn next_resident(&self, first: usize) -> Option<usize> {
         let groups = self.groups.range(first / GROUP_PAGES..);
-        let pages = groups.flat_map(|(key, group)| {
+        let mut pages = groups.flat_map(|(key, group)| {
             let present = group.iter().enumerate().filter(|(_, frame)| frame.is_some());
             present.map(move |(offset, _)| key * GROUP_PAGES + offset)
         });
-        pages.skip_while(|index| *index < first).next()
+        pages.find(|index| *index >= first)
     }
 }
 

@@ -12,13 +12,6 @@ use super::{AddressSpace, Fault, mapping::Protection};
 use crate::prelude::*;
 
 impl AddressSpace {
-    /// Fills `bytes` from `address` on.
-    ///
-    /// # Errors
-    /// `EFAULT` if not all of it can be read.
-    pub fn read_remote(&self, address: Vaddr, bytes: &mut [u8]) -> Result<()> {
-        if self.read_remote_part(address, bytes) < bytes.len() { Err(EFAULT) } else { Ok(()) }
-    }
 
     /// Fills `bytes` from `address` on, as far as that is possible. The answer is how far.
     pub fn read_remote_part(&self, address: Vaddr, bytes: &mut [u8]) -> usize {

@@ -55,11 +55,6 @@ impl AddressSpace {
         }
     }
 
-    /// The most pages that were ever in the page table: `ru_maxrss` in pages.
-    pub fn peak_resident(&self) -> usize {
-        self.peak_resident.load(Relaxed).max(self.resident.load(Relaxed))
-    }
-
     fn count_file_pages(&self, state: &State) -> usize {
         let mut count = 0;
         for mapping in state.mappings.iter() {

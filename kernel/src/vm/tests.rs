@@ -51,7 +51,7 @@ fn map_file(space: &AddressSpace, cache: &Arc<PageCache>, shared: bool) -> Vaddr
 
 fn read_byte(space: &AddressSpace, address: Vaddr) -> u8 {
     let mut byte = [0];
-    space.read_remote(address, &mut byte).unwrap();
+    assert_eq!(space.read_remote_part(address, &mut byte), 1);
     byte[0]
 }
 

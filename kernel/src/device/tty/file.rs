@@ -49,11 +49,6 @@ impl TtyFile {
         Ok(Self { tty, hangups, inode })
     }
 
-    /// The terminal.
-    pub fn tty(&self) -> &Arc<Tty> {
-        &self.tty
-    }
-
     /// Whether the terminal was hung up since it was opened.
     pub(super) fn is_dead(&self) -> bool {
         self.tty.hangups() != self.hangups

@@ -34,9 +34,6 @@ use crate::{
     stream::{Ends, Kind},
 };
 
-/// The most bytes that are written without other writes in between (`pipe(7)`).
-pub const PIPE_BUF: usize = 4096;
-
 /// Pages of a new pipe.
 const DEFAULT_SLOTS: usize = 16;
 

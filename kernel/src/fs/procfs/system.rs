@@ -39,7 +39,7 @@ pub(super) fn loadavg(_ctx: &Context) -> Result<Vec<u8>> {
     for load in system::load() {
         // Rounded to hundredths, as Linux does.
         let load = load + (1 << system::LOAD_SHIFT) / 200;
-        let fraction = (load & ((1 << system::LOAD_SHIFT) - 1)) * 100 >> system::LOAD_SHIFT;
+        let fraction = ((load & ((1 << system::LOAD_SHIFT) - 1)) * 100) >> system::LOAD_SHIFT;
         let _ = write!(out, "{}.{fraction:02} ", load >> system::LOAD_SHIFT);
     }
     let last = table::processes().last().map_or(0, |process| process.pid);

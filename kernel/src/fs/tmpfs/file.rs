@@ -78,7 +78,7 @@ impl RegularContent {
         }
         let mut free = usage.free_pages();
         let len = src.remain() as u64;
-        if len.div_ceil(PAGE_SIZE as u64) + 1 <= free {
+        if len.div_ceil(PAGE_SIZE as u64) < free {
             return Ok(());
         }
         let mut position = offset;
