@@ -89,13 +89,30 @@ impl Pipe {
         [open(AccessMode::READ, status - StatusFlags::DIRECT), open(AccessMode::WRITE, status)]
     }
 
-    /// Changes the state, and tells those who have the pipe open for both directions what the sides are told.
-    fn update<R>(&self, events: IoEvents, change: impl FnOnce(&mut Update<'_, State, 2>) -> R) -> R {
-        let (result, has_both) = self.state.update(|state| (change(state), state.openers.both > 0));
-        if has_both {
+    /// Changes the state, and tells those who have the pipe open for both directions of the events that `change` answers.
+    #[inline]
+    fn update<R>(&self, change: impl FnOnce(&mut Update<'_, State, 2>) -> (R, IoEvents)) -> R {
+        let (result, events, has_both) = self.state.update(|state| {
+            let (result, events) = change(state);
+            (result, events, state.openers.both > 0)
+        });
+        if has_both && !events.is_empty() {
             let _ = self.both.notify(events);
         }
         result
+    }
+
+    /// Frees `len` bytes that were read. A full pipe that gets room is an edge for writers.
+    fn free(&self, len: usize) {
+        self.update(|state| {
+            if state.ring.commit_read(len) {
+                state.notify(WRITER, IoEvents::WRITABLE);
+                ((), IoEvents::WRITABLE)
+            } else {
+                state.notify_nothing();
+                ((), IoEvents::empty())
+            }
+        });
     }
 
     /// Writes as much as there is room for. `None`: the rest has to wait.
@@ -117,9 +134,10 @@ impl Pipe {
             let (filled, result) = pages.fill(&plan, src, left);
             let count = filled.merged + filled.fresh;
             if count > 0 {
-                self.update(IoEvents::READABLE, |state| {
+                self.update(|state| {
                     state.ring.commit_write(&plan, filled);
                     state.notify(READER, IoEvents::READABLE);
+                    ((), IoEvents::READABLE)
                 });
             }
             writing.done += count;
@@ -146,13 +164,7 @@ impl Pipe {
             if total == 0 {
                 return Some(outcome.map(|()| 0));
             }
-            self.update(IoEvents::WRITABLE, |state| {
-                if state.ring.commit_read(count) {
-                    state.notify(WRITER, IoEvents::WRITABLE);
-                } else {
-                    state.notify_nothing();
-                }
-            });
+            self.free(count);
             if total == len || outcome.is_err() || plan.ends_in_packet() {
                 return Some(Ok(total));
             }
@@ -166,32 +178,30 @@ impl Pipe {
     /// `ENXIO` with `needs_reader` if there is none.
     fn enter(&self, access: AccessMode, needs_reader: bool) -> Result<Openers> {
         let (reads, writes) = (access.contains(AccessMode::READ), access.contains(AccessMode::WRITE));
-        self.update(IoEvents::all(), |state| {
+        self.update(|state| {
             if needs_reader && state.openers.readers == 0 {
-                return Err(ENXIO);
+                return (Err(ENXIO), IoEvents::empty());
             }
             let before = state.openers;
             state.openers.enter(reads, writes);
-            state.notify_nothing();
-            if reads && before.readers == 0 || writes && before.writers == 0 {
-                state.notify(READER, IoEvents::all());
-                state.notify(WRITER, PARTNER);
-            }
-            Ok(state.openers)
+            let is_first = reads && before.readers == 0 || writes && before.writers == 0;
+            let news = if is_first { IoEvents::all() } else { IoEvents::empty() };
+            state.notify(READER, news);
+            state.notify(WRITER, news & PARTNER);
+            (Ok(state.openers), news)
         })
     }
 
     /// One opener less.
     fn leave(&self, access: AccessMode) {
         let (reads, writes) = (access.contains(AccessMode::READ), access.contains(AccessMode::WRITE));
-        self.update(IoEvents::all(), |state| {
+        self.update(|state| {
             state.openers.leave(reads, writes);
-            if state.openers.readers == 0 || state.openers.writers == 0 {
-                state.notify(READER, IoEvents::READABLE | IoEvents::ALWAYS);
-                state.notify(WRITER, IoEvents::WRITABLE | IoEvents::ALWAYS);
-            } else {
-                state.notify_nothing();
-            }
+            let is_last = state.openers.readers == 0 || state.openers.writers == 0;
+            let news = if is_last { IoEvents::all() } else { IoEvents::empty() };
+            state.notify(READER, news & (IoEvents::READABLE | IoEvents::ALWAYS));
+            state.notify(WRITER, news & (IoEvents::WRITABLE | IoEvents::ALWAYS));
+            ((), news)
         });
     }
 }

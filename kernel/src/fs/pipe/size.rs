@@ -15,6 +15,9 @@ static MAX_SIZE: AtomicUsize = AtomicUsize::new(1 << 20);
 /// The most that anybody may ask for.
 const LIMIT: usize = 1 << 31;
 
+/// The most pages of a pipe: Linux cannot allocate a longer array of its buffers.
+const MAX_SLOTS: usize = 1 << 16;
+
 /// The value of `/proc/sys/fs/pipe-max-size`, in bytes.
 pub fn max_size() -> usize {
     MAX_SIZE.load(Relaxed)
@@ -45,7 +48,7 @@ pub fn get_size(description: &Description) -> Result<isize> {
 ///
 /// # Errors
 /// `EBADF` if it is no pipe; `EINVAL` if it is too large; `EPERM` if it is larger than [`max_size`] and the caller is not
-/// privileged; `EBUSY` if more is in the pipe than would fit.
+/// privileged; `ENOMEM` beyond 256 MiB; `EBUSY` if more is in the pipe than would fit.
 pub fn set_size(ctx: &Context, description: &Description, bytes: u32) -> Result<isize> {
     let pipe = pipe_of(description)?;
     let size = round(usize::try_from(bytes).map_err(|_| EINVAL)?)?;
@@ -53,6 +56,9 @@ pub fn set_size(ctx: &Context, description: &Description, bytes: u32) -> Result<
     let grows = slots > pipe.state.read(|state| state.ring.capacity());
     if grows && size > max_size() && !ctx.credentials().has(Capabilities::SYS_RESOURCE) {
         return Err(EPERM);
+    }
+    if slots > MAX_SLOTS {
+        return Err(ENOMEM);
     }
     pipe.resize(slots)?;
     Ok(size.cast_signed())
@@ -73,10 +79,10 @@ fn round(bytes: usize) -> Result<usize> {
 impl Pipe {
     fn resize(&self, slots: usize) -> Result<()> {
         self.ends.resize(slots, |ring| {
-            self.update(IoEvents::WRITABLE, |state| {
+            self.update(|state| {
                 // There may be room now.
                 state.notify(WRITER, IoEvents::WRITABLE);
-                state.ring.move_to(ring).ok_or(EBUSY)
+                (state.ring.move_to(ring).ok_or(EBUSY), IoEvents::WRITABLE)
             })
         })
     }

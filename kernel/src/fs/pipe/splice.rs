@@ -11,7 +11,7 @@
 
 use readiness::{InTurn, IoEvents, Pollable, Timeout, WaitError};
 
-use super::{Pipe, PipeEnd, Writing, state::WRITER};
+use super::{Pipe, PipeEnd, Writing};
 use crate::{
     file::{IoDst, IoSrc, StatusFlags},
     prelude::*,
@@ -45,13 +45,7 @@ impl Pipe {
         let lent = if lent.0 == 0 { lent.1.map(|()| 0) } else { Ok(lent.0) };
         Some(lent.and_then(|count| take(&bytes[..count])).map(|taken| {
             if let Taken::Gone(count @ 1..) = taken {
-                self.update(IoEvents::WRITABLE, |state| {
-                    if state.ring.commit_read(count) {
-                        state.notify(WRITER, IoEvents::WRITABLE);
-                    } else {
-                        state.notify_nothing();
-                    }
-                });
+                self.free(count);
             }
             taken.count()
         }))
