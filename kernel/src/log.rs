@@ -44,6 +44,8 @@ struct Logger;
 
 /// Takes over OSTD's log. Call once, early in the boot.
 pub fn init(loglevel: Option<u8>) {
+    // Made now, not by the first record, which may come from an interrupt.
+    pollee();
     ostd::log::inject_logger(&Logger);
     set_console_level(loglevel.unwrap_or(DEFAULT_CONSOLE_LEVEL));
 }

@@ -162,12 +162,13 @@ impl SerialPort {
                 return uart.set_interrupts(interrupts);
             }
             let mut bytes = [0; FIFO_SIZE];
-            let count = tty.take_output(&mut bytes[..uart.fifo_size]);
+            let (count, pending) = tty.take_output(&mut bytes[..uart.fifo_size]);
             bytes[..count].iter().for_each(|byte| uart.registers.send(*byte));
             drop(uart);
-            // Writers hear of the room only now: waking them under the lock of the UART would be too early.
+            // Writers hear of the room only now: they must not be woken under the lock of the UART.
+            drop(pending);
             if count == 0 {
-                return tty.output_progressed();
+                return;
             }
         }
     }

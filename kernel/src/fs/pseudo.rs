@@ -10,7 +10,7 @@ use readiness::{IoEvents, Pollable, Pollee};
 use spin::Once;
 
 use super::{
-    DeviceNumber, DirEntry, FileSystem, Inode, InodeBase, InodeKind, Link, OpenRequest, StatFs, new_anonymous_device,
+    DeviceNumber, DirEntry, FileSystem, Inode, InodeBase, InodeKind, Link, NewInode, OpenRequest, StatFs, new_anonymous_device,
 };
 use crate::{
     file::{ALWAYS_READY, Description, File, IoDst, IoSrc, StatusFlags, Written},
@@ -25,12 +25,14 @@ pub struct PseudoFs {
     name: &'static str,
     magic: u64,
     device: DeviceNumber,
+    /// What making a file answers.
+    creation_error: Errno,
 }
 
 impl PseudoFs {
-    /// The file system `name`, with its number from `linux/magic.h`.
-    pub fn new(name: &'static str, magic: u64) -> Arc<Self> {
-        Arc::new(Self { name, magic, device: new_anonymous_device() })
+    /// The file system `name`, with its number from `linux/magic.h`, and the error of whoever tries to make a file there.
+    pub fn new(name: &'static str, magic: u64, creation_error: Errno) -> Arc<Self> {
+        Arc::new(Self { name, magic, device: new_anonymous_device(), creation_error })
     }
 
     /// The base of an inode on it.
@@ -132,6 +134,10 @@ impl<D: Directory> Inode for DirInode<D> {
 
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
         self.directory.find(name)
+    }
+
+    fn create(&self, _name: &[u8], _new: &NewInode) -> Result<Arc<dyn Inode>> {
+        Err(self.fs.creation_error)
     }
 
     fn readdir(&self, cursor: u64, emit: &mut dyn FnMut(DirEntry<'_>) -> bool) -> Result<()> {

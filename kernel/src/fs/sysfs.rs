@@ -35,7 +35,7 @@ impl FileSystemType for SysFsType {
 
 fn file_system() -> &'static Arc<PseudoFs> {
     static FS: Once<Arc<PseudoFs>> = Once::new();
-    FS.call_once(|| PseudoFs::new("sysfs", SYSFS_MAGIC))
+    FS.call_once(|| PseudoFs::new("sysfs", SYSFS_MAGIC, EPERM))
 }
 
 /// A name and what it stands for.

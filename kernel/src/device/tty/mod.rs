@@ -27,7 +27,7 @@ pub mod termios;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use readiness::{IoEvents, Readiness, Tracked};
+use readiness::{IoEvents, Pending, Readiness, Tracked};
 
 use self::{
     job::JobControl,
@@ -212,10 +212,10 @@ impl Tty {
         job::signal_foreground(self, number);
     }
 
-    /// Takes up to `bytes.len()` bytes of output for the line, and returns how many. The caller then calls
-    /// [`Self::output_progressed`], without locks.
-    pub fn take_output(&self, bytes: &mut [u8]) -> usize {
-        let (count, pending) = self.line.update_then(|line| {
+    /// Takes up to `bytes.len()` bytes of output for the line, and returns how many. Dropping the second part of the answer
+    /// tells the writers: to be done without locks.
+    pub fn take_output(&self, bytes: &mut [u8]) -> (usize, Pending<'_, 2>) {
+        self.line.update_then(|line| {
             if line.is_stopped || line.output.is_empty() {
                 return 0;
             }
@@ -224,17 +224,10 @@ impl Tty {
                 *to = from;
                 count += 1;
             }
-            line.notify_nothing();
+            // Also for `tcdrain(3)`, which waits until nothing is left.
+            line.notify(TERMINAL, IoEvents::WRITABLE);
             count
-        });
-        // Nothing to tell: that is left to `output_progressed`.
-        drop(pending);
-        count
-    }
-
-    /// Tells writers and drainers that output went out.
-    pub fn output_progressed(&self) {
-        let _ = self.line.pollee(TERMINAL).notify(IoEvents::WRITABLE);
+        })
     }
 
     /// Sends what waits, if the driver wants to be asked.

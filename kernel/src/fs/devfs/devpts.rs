@@ -38,7 +38,7 @@ impl FileSystemType for DevPtsType {
 
 fn file_system() -> &'static Arc<PseudoFs> {
     static FS: Once<Arc<PseudoFs>> = Once::new();
-    FS.call_once(|| PseudoFs::new("devpts", DEVPTS_SUPER_MAGIC))
+    FS.call_once(|| PseudoFs::new("devpts", DEVPTS_SUPER_MAGIC, EPERM))
 }
 
 struct Root;

@@ -48,7 +48,7 @@ impl FileSystemType for ProcFsType {
 /// The one instance.
 fn file_system() -> &'static Arc<PseudoFs> {
     static FS: Once<Arc<PseudoFs>> = Once::new();
-    FS.call_once(|| PseudoFs::new("proc", PROC_SUPER_MAGIC))
+    FS.call_once(|| PseudoFs::new("proc", PROC_SUPER_MAGIC, ENOENT))
 }
 
 /// The number of inode `index` that belongs to process or thread `owner`, or to the system for 0.

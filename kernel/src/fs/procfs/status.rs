@@ -210,10 +210,10 @@ pub(super) fn stat(subject: &Subject, _ctx: &Context) -> Result<Vec<u8>> {
         signals.ignored & 0x7fff_ffff,
         signals.caught & 0x7fff_ffff,
         process.exit_signal(),
-        0,
         program.arguments.start,
         program.arguments.end,
-        format_args!("{} {}", program.environment.start, program.environment.end),
+        program.environment.start,
+        program.environment.end,
     );
     out.extend(tail.into_bytes());
     Ok(out)
