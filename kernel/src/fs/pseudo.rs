@@ -10,7 +10,8 @@ use readiness::{IoEvents, Pollable, Pollee};
 use spin::Once;
 
 use super::{
-    DeviceNumber, DirEntry, FileSystem, Inode, InodeBase, InodeKind, Link, NewInode, OpenRequest, StatFs, new_anonymous_device,
+    DeviceNumber, DirEntry, FileSystem, Inode, InodeBase, InodeKind, Link, NewInode, OpenRequest, StatFs,
+    new_anonymous_device,
 };
 use crate::{
     file::{ALWAYS_READY, Description, File, IoDst, IoSrc, StatusFlags, Written},

@@ -126,8 +126,7 @@ fn exit_process(process: &Arc<Process>, status: ExitStatus) {
     crate::device::tty::job::on_process_exit(process);
     hand_over_children(process);
     let parent = process.parent();
-    let reaps_itself = parent.as_ref().is_none_or(signal::ignores_children)
-        && process.exit_signal() == signal::SIGCHLD;
+    let reaps_itself = parent.as_ref().is_none_or(signal::ignores_children) && process.exit_signal() == signal::SIGCHLD;
     {
         let mut table = table::lock();
         process.life.lock().is_zombie = true;

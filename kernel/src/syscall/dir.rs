@@ -6,8 +6,8 @@ use super::file::read_path;
 use crate::{
     file::table::Fd,
     fs::{
-        DeviceNumber, DirEntry, InodeKind, NewKind, PATH_MAX, Path, RenameMode, Start, Walk, WalkFlags,
-        dir::DirFile, metadata::S_IFMT, modify, walk::check_inode,
+        DeviceNumber, DirEntry, InodeKind, NewKind, PATH_MAX, Path, RenameMode, Start, Walk, WalkFlags, dir::DirFile,
+        metadata::S_IFMT, modify, walk::check_inode,
     },
     prelude::*,
     process::credentials::{Capabilities, Permission},

@@ -12,7 +12,6 @@ use super::{AddressSpace, Fault, mapping::Protection};
 use crate::prelude::*;
 
 impl AddressSpace {
-
     /// Fills `bytes` from `address` on, as far as that is possible. The answer is how far.
     pub fn read_remote_part(&self, address: Vaddr, bytes: &mut [u8]) -> usize {
         self.access_remote(address, bytes.len(), false, |frame, offset, done, len| {
