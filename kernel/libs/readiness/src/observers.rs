@@ -31,11 +31,14 @@
 //! The lock is a leaf and IRQ-safe. `interest` is `Relaxed`: that a notifier sees a registration that came first
 //! is the work of [`Word::meet`](crate::word::Word::meet), not of this word.
 
+mod walk;
+
 use arrayvec::ArrayVec;
+use walk::{Turn, Walk};
 
 use crate::{
     IoEvents, Pollee,
-    slab::{Chunk, List, NIL, Slab, Vacancy},
+    slab::{Chunk, List, Slab, Vacancy},
     sync::{Arc, AtomicU32, Ordering, SpinLock},
 };
 
@@ -398,119 +401,4 @@ impl Lists {
     fn union(&self) -> u32 {
         self.unions.iter().fold(0, |union, class| union | class)
     }
-}
-
-/// Where one notification stands. Lives through several holds of the lock.
-struct Walk {
-    events: IoEvents,
-    audience: Audience,
-    /// Registrations made or moved since the walk began have this sequence or more, and are not visited. Zero: not begun.
-    limit: u64,
-    /// Shared observers from this sequence up were visited.
-    reached: u64,
-    /// The next shared slot of each class, and its sequence, by which it is recognised after the lock was dropped.
-    cursors: [(u32, u64); CLASSES],
-}
-
-/// What follows after the picked batch of shared observers has been called.
-enum Turn {
-    /// It is the turn of this exclusive observer; pick again unless it takes the events.
-    Of(Arc<dyn Observer>),
-    /// Pick again.
-    Later,
-    /// Nobody is left.
-    Over,
-}
-
-impl Walk {
-    fn new(events: IoEvents, audience: Audience) -> Self {
-        Self { events, audience, limit: 0, reached: 0, cursors: [(NIL, 0); CLASSES] }
-    }
-}
-
-impl Lists {
-    /// Takes the next targets of `walk`: shared ones into `batch`, and after the last of them one exclusive one.
-    fn pick(&mut self, walk: &mut Walk, batch: &mut ArrayVec<Arc<dyn Observer>, BATCH>) -> Turn {
-        if walk.limit == 0 {
-            self.begin(walk);
-        } else {
-            self.find_cursors_again(walk);
-        }
-        let mut visits = VISITS;
-        while let Some(class) = newest(&walk.cursors) {
-            if visits == 0 || batch.is_full() {
-                return Turn::Later;
-            }
-            visits -= 1;
-            let (index, sequence) = walk.cursors[class];
-            let node = self.slots.node(index);
-            walk.cursors[class] = self.cursor(List::after(node));
-            // Else it was visited before the lock was dropped, or has registered since.
-            if sequence < walk.reached {
-                walk.reached = sequence;
-                if let (true, Some(target)) = (node.value.mask & walk.events.bits() != 0, &node.value.target) {
-                    batch.push(target.clone());
-                }
-            }
-        }
-        match self.next_in_turn(walk) {
-            Some(target) => Turn::Of(target),
-            None => Turn::Over,
-        }
-    }
-
-    fn begin(&self, walk: &mut Walk) {
-        (walk.limit, walk.reached) = (self.next_sequence, self.next_sequence);
-        if let Audience::NextInTurn = walk.audience {
-            return;
-        }
-        let concerned = classes_concerned(walk.events.bits());
-        for class in (0..CLASSES).filter(|class| concerned & 1 << class != 0) {
-            walk.cursors[class] = self.cursor(self.shared[class].head());
-        }
-    }
-
-    /// Cursors whose slot was vacated or moved meanwhile start again from the head of their list.
-    fn find_cursors_again(&self, walk: &mut Walk) {
-        for class in 0..CLASSES {
-            let (index, sequence) = walk.cursors[class];
-            if index != NIL && self.slots.get(index).sequence != sequence {
-                walk.cursors[class] = self.cursor(self.shared[class].head());
-            }
-        }
-    }
-
-    fn cursor(&self, index: u32) -> (u32, u64) {
-        if index == NIL { (NIL, 0) } else { (index, self.slots.get(index).sequence) }
-    }
-
-    /// The exclusive observer whose turn it is. It goes to the end of its queue.
-    fn next_in_turn(&mut self, walk: &Walk) -> Option<Arc<dyn Observer>> {
-        let mut oldest = (NIL, walk.limit);
-        let mut classes = classes_concerned(walk.events.bits());
-        while classes != 0 {
-            let mut index = self.exclusive[classes.trailing_zeros() as usize].head();
-            while index != NIL && self.slots.get(index).mask & walk.events.bits() == 0 {
-                index = List::after(self.slots.node(index));
-            }
-            // From the limit on they were asked already, by this walk or by a later one, or have registered since.
-            if index != NIL && self.slots.get(index).sequence < oldest.1 {
-                oldest = (index, self.slots.get(index).sequence);
-            }
-            classes &= classes - 1;
-        }
-        let (index, _) = oldest;
-        if index == NIL {
-            return None;
-        }
-        self.unlink(index);
-        self.link_newest(index);
-        self.slots.get(index).target.clone()
-    }
-}
-
-/// The class whose cursor has the highest sequence; `None` if all are at their end.
-fn newest(cursors: &[(u32, u64); CLASSES]) -> Option<usize> {
-    let live = (0..CLASSES).filter(|class| cursors[*class].0 != NIL);
-    live.max_by_key(|class| cursors[*class].1)
 }

@@ -15,7 +15,7 @@ use loom::{
     },
     thread,
 };
-use readiness::{InTurn, IoEvents, Parked, Pollable, Pollee, Timeout, Together, WaitError, Waiter};
+use readiness::{InTurn, IoEvents, Parked, Parker, Pollable, Pollee, Timeout, Together, Unpark, WaitError, Waiter};
 use support::{File, TestParker};
 
 /// Explores all executions with at most `preemptions` preemptions; nearly all bugs need one or two.
@@ -150,7 +150,7 @@ fn r1_an_event_beats_a_timeout_and_a_signal() {
 
 #[test]
 fn r2_one_event_wakes_one_waiter() {
-    model(2, || {
+    model(3, || {
         let file = File::counter();
         let parkers = [TestParker::new(), TestParker::new()];
         let bells = [parkers[0].bell(), parkers[1].bell()];
@@ -165,7 +165,7 @@ fn r2_one_event_wakes_one_waiter() {
 
 #[test]
 fn r2_n_events_wake_n_waiters() {
-    model(2, || {
+    model(3, || {
         let file = File::counter();
         let takers = [(); 2].map(|()| spawn_taker(&file, TestParker::new(), Timeout::Never));
         let poster = {
@@ -178,29 +178,65 @@ fn r2_n_events_wake_n_waiters() {
     });
 }
 
+/// A thread that sleeps, and once it is woken does not get to run before it is released.
+#[derive(Clone)]
+struct Unscheduled(Arc<(Mutex<Scheduling>, Condvar)>);
+
+#[derive(Default)]
+struct Scheduling {
+    is_asleep: bool,
+    is_released: bool,
+}
+
+impl Unscheduled {
+    fn new() -> Self {
+        Self(Arc::new((Mutex::default(), Condvar::new())))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Scheduling)) {
+        change(&mut self.0.0.lock().unwrap());
+        self.0.1.notify_all();
+    }
+
+    fn wait_until(&self, condition: impl Fn(&Scheduling) -> bool) {
+        let mut state = self.0.0.lock().unwrap();
+        while !condition(&state) {
+            state = self.0.1.wait(state).unwrap();
+        }
+    }
+}
+
+impl Unpark for Unscheduled {
+    fn unpark(&self) {}
+}
+
+impl Parker for Unscheduled {
+    type Deadline = ();
+    type Unparker = Self;
+
+    fn unparker(&self) -> Self {
+        self.clone()
+    }
+
+    fn park(&mut self, _deadline: Option<()>) -> Parked {
+        self.change(|state| state.is_asleep = true);
+        self.wait_until(|state| state.is_released);
+        Parked::TimedOut
+    }
+}
+
 #[test]
-fn r2_a_slow_waiter_does_not_keep_the_next_event_from_others() {
-    model(2, || {
-        let file = File::counter();
-        let quick_is_done = Arc::new((Mutex::new(false), Condvar::new()));
+fn r2_a_waiter_that_is_woken_and_does_not_run_keeps_no_other_event() {
+    model(3, || {
+        let (file, scheduling) = (File::counter(), Unscheduled::new());
         let slow = {
-            let (file, quick_is_done) = (file.clone(), quick_is_done.clone());
+            let (file, parker) = (file.clone(), scheduling.clone());
             thread::spawn(move || {
-                let check = || {
-                    if file.poll().is_empty() {
-                        return None;
-                    }
-                    // Woken, but held up until the other one is through.
-                    let mut is_done = quick_is_done.0.lock().unwrap();
-                    while !*is_done {
-                        is_done = quick_is_done.1.wait(is_done).unwrap();
-                    }
-                    file.take()
-                };
-                Waiter::new(TestParker::new()).wait_until(&InTurn(&*file, IoEvents::IN), Timeout::Never, check)
+                let _ = Waiter::new(parker).wait_until(&InTurn(&*file, IoEvents::IN), Timeout::At(()), || file.take());
             })
         };
-        // Twice, so that the slow one is at the head of the queue again for the third event.
+        scheduling.wait_until(|state| state.is_asleep);
+        file.post();
         let quick = {
             let file = file.clone();
             thread::spawn(move || {
@@ -208,21 +244,18 @@ fn r2_a_slow_waiter_does_not_keep_the_next_event_from_others() {
                 for _ in 0..2 {
                     waiter.wait_until(&subject, Timeout::Never, || file.take()).unwrap();
                 }
-                *quick_is_done.0.lock().unwrap() = true;
-                quick_is_done.1.notify_one();
+                scheduling.change(|state| state.is_released = true);
             })
         };
-        for _ in 0..3 {
-            file.post();
-        }
+        file.post();
         quick.join().unwrap();
-        assert_eq!(slow.join().unwrap(), Ok(()));
+        slow.join().unwrap();
     });
 }
 
 /// One waiter may end for another reason while it is woken; the other must not sleep through an event that is there.
 fn a_wake_is_passed_on(ending: Parked) {
-    model(2, move || {
+    model(3, move || {
         let file = File::counter();
         let parker = TestParker::new();
         let bell = parker.bell();
@@ -251,7 +284,7 @@ fn r3_a_waiter_that_is_interrupted_passes_its_wake_on() {
 #[test]
 fn r3_a_wake_for_more_than_was_taken_is_passed_on() {
     // One event brings two units; each waiter takes one.
-    model(2, || {
+    model(3, || {
         let file = File::counter();
         let takers = [(); 2].map(|()| spawn_taker(&file, TestParker::new(), Timeout::Never));
         file.post_many(2);
