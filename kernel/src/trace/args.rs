@@ -396,7 +396,7 @@ mod tests {
     #[ktest]
     fn texts_are_quoted() {
         let mut out = String::new();
-        write_text(&mut out, b"a\"\n\x0012\x7f", 100);
+        write_text(&mut out, b"a\"\n\x00012\x7f", 100);
         write_text(&mut out, b"abcdef", 3);
         assert_eq!(out, r#""a\"\n\00012\177""abc"..."#);
     }
