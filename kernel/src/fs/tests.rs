@@ -198,7 +198,9 @@ fn mounts_cover_stack_and_come_off() {
     let top = root.child(b"mnt").unwrap().mount().clone();
     namespace().detach(&top, false).unwrap();
     assert!(root.child(b"mnt").unwrap().child(b"first").is_ok());
+    let user = root.child(b"mnt").unwrap();
     assert_eq!(namespace().detach(first.mount(), false), Err(EBUSY));
+    drop(user);
     namespace().detach(first.mount(), true).unwrap();
     assert_eq!(namespace().detach(first.mount(), true), Err(EINVAL));
     assert!(root.child(b"mnt").unwrap().child(b"below").is_ok());
