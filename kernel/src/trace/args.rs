@@ -398,7 +398,7 @@ mod tests {
         let mut out = String::new();
         write_text(&mut out, b"a\"\n\x00012\x7f", 100);
         write_text(&mut out, b"abcdef", 3);
-        assert_eq!(out, r#""a\"\n\00012\177""abc"..."#);
+        assert_eq!(out, r#""a\"\n\000012\177""abc"..."#);
     }
 
     #[ktest]
