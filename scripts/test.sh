@@ -62,5 +62,6 @@ step command-linux cli_tests linux
 step command-pollux cli_tests pollux
 step software sh test/software/run.sh
 
-printf 'make test: %d passed, %d failed in %d s\n' $total_passed $total_failed $(($(date +%s) - started))
+printf 'make test took %d s\n' $(($(date +%s) - started))
+printf '%d passed, %d failed\n' $total_passed $total_failed
 [ $total_failed = 0 ]
