@@ -138,7 +138,7 @@ pub fn clone(ctx: &Context, regs: &UserContext, args: CloneArgs) -> Result<Pid> 
     let vfork = args.flags.contains(CloneFlags::VFORK).then(|| sleep_until_released(ctx, &thread));
     let local = ThreadLocal::inherit(ctx, vm, &args);
     // A new process is complete before anybody can find it.
-    enter(ctx, &process, &thread, is_thread)?;
+    enter(&process, &thread, is_thread)?;
     let child_tid = args.flags.contains(CloneFlags::CHILD_SETTID).then_some(args.child_tid);
     let started = task::spawn(thread.clone(), local, child_regs(regs, &args), move |child, _| {
         // The child's own memory, so the child stores it. A bad address is its own fault, as on Linux.
@@ -157,7 +157,7 @@ pub fn clone(ctx: &Context, regs: &UserContext, args: CloneArgs) -> Result<Pid> 
 }
 
 /// Makes the relations: from here on others can find the child.
-fn enter(ctx: &Context, process: &Arc<Process>, thread: &Arc<Thread>, is_thread: bool) -> Result<()> {
+fn enter(process: &Arc<Process>, thread: &Arc<Thread>, is_thread: bool) -> Result<()> {
     let mut table = table::lock();
     if !process.add_thread(thread.clone()) {
         return Err(EAGAIN);
@@ -169,7 +169,6 @@ fn enter(ctx: &Context, process: &Arc<Process>, thread: &Arc<Thread>, is_thread:
         }
         table.insert_process(process.clone());
     }
-    let _ = ctx;
     Ok(())
 }
 
