@@ -31,6 +31,7 @@
 pub mod epoll;
 pub mod eventfd;
 pub mod poll_table;
+pub mod timerfd;
 
 pub use self::{
     epoll::EpollFile,
