@@ -118,6 +118,11 @@ impl<D: Directory> DirInode<D> {
         base.update(|attributes| attributes.links += directory.subdirectories());
         Arc::new(Self { base, fs: fs.clone(), directory })
     }
+
+    /// What it contains.
+    pub fn directory(&self) -> &D {
+        &self.directory
+    }
 }
 
 impl<D: Directory> Inode for DirInode<D> {

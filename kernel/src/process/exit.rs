@@ -134,6 +134,7 @@ fn exit_process(process: &Arc<Process>, status: ExitStatus) {
             super::wait::reap(&mut table, process);
         }
     }
+    let _ = process.exits.notify(IoEvents::READABLE);
     let Some(parent) = parent else {
         return crate::boot::on_init_exit(status);
     };

@@ -59,6 +59,8 @@ pub struct Process {
     pub limits: Limits,
     /// Notified when a child ends, stops or continues.
     pub child_events: Pollee,
+    /// Notified when it has ended: what its descriptors wait for (`pidfd_open(2)`).
+    pub exits: Pollee,
     /// When it was forked, in nanoseconds since boot.
     pub start_time: u64,
     times: SpinLock<Times>,

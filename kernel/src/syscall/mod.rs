@@ -20,6 +20,7 @@ mod file;
 mod futex;
 mod mm;
 mod mount;
+mod pidfd;
 mod pipe;
 pub mod poll;
 mod process;
@@ -299,6 +300,9 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::pwritev2 => rw::sys_pwritev2(ctx, a[0] as i32, a[1], a[2], a[3] as i64, a[5] as u32),
         Sysno::statx => stat::sys_statx(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32, a[4]),
         Sysno::clone3 => process::sys_clone3(ctx, regs, a[0], a[1]),
+        Sysno::pidfd_send_signal => pidfd::sys_pidfd_send_signal(ctx, a[0] as i32, a[1] as i32, a[2], a[3] as u32),
+        Sysno::pidfd_open => pidfd::sys_pidfd_open(ctx, a[0] as i32, a[1] as u32),
+        Sysno::pidfd_getfd => pidfd::sys_pidfd_getfd(ctx, a[0] as i32, a[1] as i32, a[2] as u32),
         Sysno::close_range => file::sys_close_range(ctx, a[0] as u32, a[1] as u32, a[2] as u32),
         Sysno::openat2 => file::sys_openat2(ctx, a[0] as i32, a[1], a[2], a[3]),
         Sysno::faccessat2 => stat::sys_faccessat2(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32),

@@ -71,6 +71,7 @@ impl Call<'_> {
             Arg::TextCount => self.write_text_count(out, address)?,
             Arg::SignalSet | Arg::OutSignalSet => flags::write_signal_set(out, self.value::<u64>(address)?),
             Arg::SignalAction | Arg::OutSignalAction => self.write_action(out, address)?,
+            Arg::SignalInfo => write_signal_info(out, &self.value(address)?),
             Arg::Timespec | Arg::OutTimespec => write_time(out, self.value(address)?, "tv_nsec"),
             Arg::Timeval | Arg::OutTimeval => write_time(out, self.value(address)?, "tv_usec"),
             Arg::TimerSpec | Arg::OutTimerSpec => self.write_timer(out, address)?,

@@ -47,6 +47,8 @@ pub enum Arg {
     SignalSet,
     /// `struct sigaction` as the kernel has it.
     SignalAction,
+    /// `siginfo_t`.
+    SignalInfo,
     /// `struct timespec`.
     Timespec,
     /// `struct timeval`.
@@ -150,7 +152,7 @@ pub fn arguments(call: Sysno, words: &[usize; 6]) -> &'static [Arg] {
             _ => 6,
         },
         Sysno::mremap if words[3] & 2 == 0 => 4,
-        Sysno::clone if words[0] & 0x0138_0000 == 0 => 2,
+        Sysno::clone if words[0] & 0x0138_1000 == 0 => 2,
         _ => all.len(),
     };
     &all[..count.min(all.len())]
@@ -302,7 +304,8 @@ fn all_arguments(call: Sysno) -> &'static [Arg] {
         Sysno::memfd_create => &[Text, Flags(flags::MEMFD)],
         Sysno::rseq => &[Pointer, Hex, Flags(flags::RSEQ), Hex],
         Sysno::pidfd_open => &[Int, Flags(flags::PIDFD)],
-        Sysno::pidfd_send_signal => &[Fd, Signal, Pointer, Hex],
+        Sysno::pidfd_send_signal => &[Fd, Signal, SignalInfo, Hex],
+        Sysno::pidfd_getfd => &[Fd, Fd, Hex],
         Sysno::close_range => &[Unsigned, Unsigned, Hex],
         _ => &[Hex, Hex, Hex, Hex, Hex, Hex],
     }

@@ -123,6 +123,12 @@ pub(super) fn directory_of_id(id: u32) -> Option<Arc<dyn Inode>> {
     Some(directory(Subject { process, thread, id, is_task: false }))
 }
 
+/// The process whose directory `inode` is; `None` for all other inodes, those of threads among them.
+pub fn process_of_directory(inode: &Arc<dyn Inode>) -> Option<Arc<Process>> {
+    let subject = &inode.downcast::<DirInode<ProcessDir>>()?.directory().0;
+    (!subject.is_task).then(|| subject.process.clone())
+}
+
 fn directory(subject: Subject) -> Arc<dyn Inode> {
     let number = inode_number(subject.id, if subject.is_task { 2 } else { 1 });
     let identity = Identity { number, permissions: 0o555, owner: subject.owner() };
