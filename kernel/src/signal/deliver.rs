@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     prelude::*,
-    process::{ExitStatus, Resource, Work},
+    process::{ExitStatus, Resource, Thread, Work},
 };
 
 /// Length of the `syscall` instruction.
@@ -68,10 +68,15 @@ pub fn take(ctx: &Context, wanted: SigSet) -> Option<SigInfo> {
     Some(info)
 }
 
-/// Signals pending for the caller or its process (`sigpending(2)`, and what a `signalfd` can read).
+/// Signals pending for the caller or its process (`sigpending(2)`).
 pub fn pending(ctx: &Context) -> SigSet {
-    let shared = ctx.process.signals.shared.lock();
-    shared.pending.set() | ctx.thread.signals.pending()
+    pending_for(&ctx.thread)
+}
+
+/// Signals pending for a thread or its process: what it can read from a `signalfd`.
+pub fn pending_for(thread: &Thread) -> SigSet {
+    let shared = thread.process.signals.shared.lock();
+    shared.pending.set() | thread.signals.pending()
 }
 
 fn take_default_action(ctx: &Context, signal: Signal, action: DefaultAction) {

@@ -38,10 +38,10 @@ use self::state::restore_mask;
 pub use self::{
     action::{Action, ActionFlags, Disposition, SIG_IGN},
     altstack::sigaltstack,
-    deliver::{handle_pending, pending, take},
+    deliver::{handle_pending, pending, pending_for, take},
     exception::handle_exception,
     frame::pop as sigreturn,
-    info::{SI_KERNEL, SI_QUEUE, SI_TIMER, SI_TKILL, SI_USER, SigInfo, UserSigInfo},
+    info::{InfoLayout, SI_KERNEL, SI_QUEUE, SI_TIMER, SI_TKILL, SI_USER, SigInfo, UserSigInfo},
     number::{DefaultAction, SigSet, Signal},
     report::sets,
     send::{

@@ -30,6 +30,7 @@ pub mod sched;
 pub mod select;
 mod sigmask;
 pub mod signal;
+mod signalfd;
 mod splice;
 mod stat;
 mod storage;
@@ -272,11 +273,13 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::vmsplice => splice::sys_vmsplice(ctx, a[0] as i32, a[1], a[2], a[3] as u32),
         Sysno::utimensat => attributes::sys_utimensat(ctx, a[0] as i32, a[1], a[2], a[3] as u32),
         Sysno::epoll_pwait => epoll::sys_epoll_pwait(ctx, Wait::in_millis(a), a[4], a[5]),
+        Sysno::signalfd => signalfd::sys_signalfd4(ctx, a[0] as i32, a[1], a[2], 0),
         Sysno::timerfd_create => timerfd::sys_timerfd_create(ctx, a[0] as i32, a[1] as u32),
         Sysno::eventfd => eventfd::sys_eventfd2(ctx, a[0] as u32, 0),
         Sysno::fallocate => storage::sys_fallocate(ctx, a[0] as i32, a[1] as u32, a[2] as i64, a[3] as i64),
         Sysno::timerfd_settime => timerfd::sys_timerfd_settime(ctx, a[0] as i32, a[1] as u32, a[2], a[3]),
         Sysno::timerfd_gettime => timerfd::sys_timerfd_gettime(ctx, a[0] as i32, a[1]),
+        Sysno::signalfd4 => signalfd::sys_signalfd4(ctx, a[0] as i32, a[1], a[2], a[3] as u32),
         Sysno::eventfd2 => eventfd::sys_eventfd2(ctx, a[0] as u32, a[1] as u32),
         Sysno::epoll_create1 => epoll::sys_epoll_create1(ctx, a[0] as u32),
         Sysno::dup3 => file::sys_dup3(ctx, a[0] as i32, a[1] as i32, a[2] as u32),

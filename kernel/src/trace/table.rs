@@ -295,6 +295,7 @@ fn all_arguments(call: Sysno) -> &'static [Arg] {
         Sysno::timerfd_create => &[Choice(flags::CLOCKS), Flags(flags::TIMERFD_CREATE)],
         Sysno::timerfd_settime => &[Fd, Flags(flags::TIMERFD_SET), TimerSpec, OutTimerSpec],
         Sysno::timerfd_gettime => &[Fd, OutTimerSpec],
+        Sysno::signalfd => &[Fd, SignalSet, Unsigned],
         Sysno::signalfd4 => &[Fd, SignalSet, Unsigned, Flags(flags::SIGNALFD)],
         Sysno::eventfd => &[Unsigned],
         Sysno::eventfd2 => &[Unsigned, Flags(flags::EVENTFD)],
