@@ -4,7 +4,7 @@
 //!
 //! # Role
 //! The core is the crate [`readiness`]: pollees, observers, the wait primitive, epoll. Here are the files and tables that are
-//! about events and nothing else: [`eventfd`], [`timerfd`], [`signalfd`], [`pidfd`], [`epoll`], [`poll_table`]. Every file's
+//! about events and nothing else: [`eventfd`], [`timerfd`], [`signalfd`], [`pidfd`], [`inotify`], [`epoll`], [`poll_table`]. Every file's
 //! readiness is in that file's own module; the calls are in `syscall/{epoll,poll,select,eventfd}.rs` and so on.
 //!
 //! # The walk of a look: `epoll_wait(2)` to a pipe's readiness
@@ -30,6 +30,7 @@
 
 pub mod epoll;
 pub mod eventfd;
+pub mod inotify;
 pub mod pidfd;
 pub mod poll_table;
 mod signalfd;
@@ -38,6 +39,7 @@ pub mod timerfd;
 pub use self::{
     epoll::EpollFile,
     eventfd::EventFile,
+    inotify::InotifyFile,
     pidfd::PidFile,
     poll_table::{PollTable, Watch},
     signalfd::SignalFile,

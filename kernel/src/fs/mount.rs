@@ -133,6 +133,7 @@ impl SuperBlock {
 
 impl Drop for SuperBlock {
     fn drop(&mut self) {
+        super::notify::unmounted(self);
         self.root.forget_tree();
     }
 }

@@ -121,7 +121,8 @@ fn exit_process(process: &Arc<Process>, status: ExitStatus) {
     }
     let vm = process.vm.lock().take();
     drop(vm);
-    process.program.lock().executable = None;
+    let executable = process.program.lock().executable.take();
+    drop(executable);
     signal::on_process_exit(process);
     crate::device::tty::job::on_process_exit(process);
     hand_over_children(process);

@@ -18,6 +18,7 @@ mod eventfd;
 mod fcntl;
 mod file;
 mod futex;
+mod inotify;
 mod mm;
 mod mount;
 mod pidfd;
@@ -250,6 +251,9 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::tgkill => signal::sys_tgkill(ctx, a[0] as i32, a[1] as i32, a[2] as i32),
         Sysno::utimes => attributes::sys_futimesat(ctx, AT_FDCWD, a[0], a[1]),
         Sysno::waitid => process::sys_waitid(ctx, a[0] as i32, a[1] as u32, a[2], a[3] as u32, a[4]),
+        Sysno::inotify_init => inotify::sys_inotify_init1(ctx, 0),
+        Sysno::inotify_add_watch => inotify::sys_inotify_add_watch(ctx, a[0] as i32, a[1], a[2] as u32),
+        Sysno::inotify_rm_watch => inotify::sys_inotify_rm_watch(ctx, a[0] as i32, a[1] as i32),
         Sysno::openat => file::sys_openat(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32),
         Sysno::mkdirat => dir::sys_mkdirat(ctx, a[0] as i32, a[1], a[2] as u32),
         Sysno::mknodat => dir::sys_mknodat(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32),
@@ -284,6 +288,7 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::epoll_create1 => epoll::sys_epoll_create1(ctx, a[0] as u32),
         Sysno::dup3 => file::sys_dup3(ctx, a[0] as i32, a[1] as i32, a[2] as u32),
         Sysno::pipe2 => pipe::sys_pipe2(ctx, a[0], a[1] as u32),
+        Sysno::inotify_init1 => inotify::sys_inotify_init1(ctx, a[0] as u32),
         Sysno::preadv => rw::sys_preadv(ctx, a[0] as i32, a[1], a[2], a[3] as i64),
         Sysno::pwritev => rw::sys_pwritev(ctx, a[0] as i32, a[1], a[2], a[3] as i64),
         Sysno::rt_tgsigqueueinfo => signal::sys_rt_tgsigqueueinfo(ctx, a[0] as i32, a[1] as i32, a[2] as i32, a[3]),

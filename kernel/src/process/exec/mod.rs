@@ -18,7 +18,7 @@ use self::elf::{Elf, Segment};
 use super::{Flow, Program, Resource, Work, clone, table};
 use crate::{
     file::IoDst,
-    fs::{Inode, InodeKind, MountFlags, Path, Start, Walk, WalkFlags, walk},
+    fs::{FileEvents, Inode, InodeKind, MountFlags, Path, Start, Walk, WalkFlags, notify, walk},
     prelude::*,
     process::credentials::{Credentials, Permission},
     vm::{AddressSpace, Protection, SegmentRequest},
@@ -40,6 +40,24 @@ pub const MAX_ARGUMENTS: usize = 6 << 20;
 pub struct Executable {
     /// Where it was found.
     pub path: Path,
+    _use: Arc<ExecutableUse>,
+}
+
+/// For those who watch the file, it is open for as long as it is executed.
+struct ExecutableUse(Path);
+
+impl ExecutableUse {
+    fn begin(path: &Path) -> Arc<Self> {
+        notify::used(path, FileEvents::OPEN);
+        notify::used(path, FileEvents::ACCESS);
+        Arc::new(Self(path.clone()))
+    }
+}
+
+impl Drop for ExecutableUse {
+    fn drop(&mut self) {
+        notify::used(&self.0, FileEvents::CLOSE_NOWRITE);
+    }
 }
 
 impl Executable {
@@ -54,7 +72,8 @@ impl Executable {
             return Err(EACCES);
         }
         walk::check_inode(&ctx.credentials(), inode, Permission::EXEC)?;
-        Ok(Self { path })
+        let _use = ExecutableUse::begin(&path);
+        Ok(Self { path, _use })
     }
 
     fn inode(&self) -> &Arc<dyn Inode> {
@@ -379,7 +398,8 @@ fn switch_to(ctx: &Context, image: Image) {
     let old = process.vm.lock().replace(image.vm);
     drop(old);
     clone::release_vfork_parent(thread);
-    *process.program.lock() = image.program;
+    let old = core::mem::replace(&mut *process.program.lock(), image.program);
+    drop(old);
     *thread.name.lock() = image.command;
     *thread.credentials.lock() = Arc::new(image.credentials);
     thread.clear_child_tid.store(0, Ordering::Relaxed);
