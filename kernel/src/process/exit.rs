@@ -106,7 +106,7 @@ fn leave_program(ctx: &Context) {
 }
 
 /// `CLONE_CHILD_CLEARTID`: clears the word and wakes one waiter, if anybody else could see it.
-fn clear_child_tid(ctx: &Context) {
+pub(super) fn clear_child_tid(ctx: &Context) {
     let address = ctx.thread.clear_child_tid.swap(0, Relaxed);
     if address != 0 && ctx.write_val(address, &0u32).is_ok() {
         crate::futex::wake_at(ctx, address, 1);

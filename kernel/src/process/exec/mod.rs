@@ -15,7 +15,7 @@ use core::sync::atomic::Ordering;
 use ostd::arch::cpu::context::{FpuContext, UserContext};
 
 use self::elf::{Elf, Segment};
-use super::{Flow, Program, Resource, Work, clone, table};
+use super::{Flow, Program, Resource, Work, clone, exit, table};
 use crate::{
     file::IoDst,
     fs::{FileEvents, Inode, InodeKind, MountFlags, Path, Start, Walk, WalkFlags, notify, walk},
@@ -394,6 +394,9 @@ fn become_only_thread(ctx: &Context) -> Result<()> {
 /// The point of no return.
 fn switch_to(ctx: &Context, image: Image) {
     let (thread, process) = (&ctx.thread, &ctx.process);
+    // What others may wait for in memory that is shared with them (Linux's `exec_mm_release`).
+    crate::futex::exit_robust_list(ctx);
+    exit::clear_child_tid(ctx);
     ctx.local.replace_vm(image.vm.clone());
     let old = process.vm.lock().replace(image.vm);
     drop(old);
@@ -402,8 +405,6 @@ fn switch_to(ctx: &Context, image: Image) {
     drop(old);
     *thread.name.lock() = image.command;
     *thread.credentials.lock() = Arc::new(image.credentials);
-    thread.clear_child_tid.store(0, Ordering::Relaxed);
-    thread.robust_list.store(0, Ordering::Relaxed);
     process.has_executed.store(true, Ordering::Relaxed);
     unshare_files(ctx);
     crate::signal::on_exec(ctx);
