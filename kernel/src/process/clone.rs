@@ -146,6 +146,7 @@ pub fn clone(ctx: &Context, regs: &UserContext, args: CloneArgs) -> Result<Pid> 
     let id = table::allocate_id();
     let vm = if args.flags.contains(CloneFlags::VM) { ctx.vm.clone() } else { ctx.vm.fork()? };
     let process = if is_thread { ctx.process.clone() } else { ctx.process.fork(id, vm.clone(), &args) };
+    signal::watch_cpu_limit(&process);
     let thread = Arc::new(Thread::new(id, ThreadParts::inherit(ctx, process.clone(), args.flags)));
     if args.flags.contains(CloneFlags::CHILD_CLEARTID) {
         thread.clear_child_tid.store(args.child_tid, Ordering::Relaxed);

@@ -53,7 +53,7 @@ pub use self::{
         restart_with, set_mask,
     },
     stop::{ignores_children, is_orphaned, notify_parent},
-    timers::{Itimer, check_cpu_timers, itimer, set_itimer},
+    timers::{Itimer, check_cpu_timers, itimer, set_itimer, watch_cpu_limit},
 };
 use crate::{
     prelude::*,

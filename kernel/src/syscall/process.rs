@@ -380,6 +380,7 @@ pub fn sys_prlimit64(ctx: &Context, pid: i32, resource: u32, new: Vaddr, old: Va
     let new: Option<Limit> = if new == 0 { None } else { Some(ctx.read_val(new)?) };
     let privileged = ctx.credentials().has(Capabilities::SYS_RESOURCE);
     let previous = target.limits.exchange(resource as usize, new, privileged)?;
+    crate::signal::watch_cpu_limit(&target);
     if old != 0 {
         ctx.write_val(old, &previous)?;
     }
