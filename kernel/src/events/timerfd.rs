@@ -11,7 +11,8 @@
 //! themselves. [`Pollable::poll`] does not: an expiration that was noticed while an epoll asks would be a second edge.
 //!
 //! # Invariants
-//! 1. The kernel's timer is armed, or about to call back, exactly while the phase is [`Phase::Armed`].
+//! 1. While the phase is [`Phase::Armed`], the kernel's timer is armed or about to call back. It may be in other phases: then nothing
+//!    is due when it does.
 //! 2. In phase [`Phase::Expired`] there are ticks to read.
 //! 3. The observer of the wall clock is registered exactly while `watches_clock` is set.
 //!
@@ -174,6 +175,11 @@ impl State {
         self.phase == Phase::Armed && self.base.now() >= self.next
     }
 
+    /// What it waits for.
+    fn deadline(&self) -> Option<Deadline> {
+        (self.phase == Phase::Armed).then(|| Deadline::at(self.base, self.next))
+    }
+
     /// Counts the periods that passed since a periodic timer went off, and starts the next. Returns its end.
     fn renew(&mut self) -> Option<Deadline> {
         if self.phase != Phase::Expired {
@@ -184,7 +190,7 @@ impl State {
         self.ticks = self.ticks.saturating_add(missed);
         self.next = self.next.saturating_add(self.interval.saturating_mul(missed + 1)).min(LARGEST);
         self.phase = Phase::Armed;
-        Some(Deadline::at(self.base, self.next))
+        self.deadline()
     }
 
     /// Time left and interval.
@@ -203,7 +209,7 @@ impl State {
         self.phase = if setting.value == 0 { Phase::Idle } else { Phase::Armed };
         (self.ticks, self.flags) = (0, flags);
         self.watches_clock = self.clock.is_settable() && flags.contains(SetFlags::ABSOLUTE | SetFlags::CANCEL_ON_SET);
-        (self.phase == Phase::Armed).then(|| Deadline::at(self.base, self.next))
+        self.deadline()
     }
 
     /// Whether the wall clock was set since the last question.
@@ -271,7 +277,8 @@ impl TimerFile {
         let called = shared.clone();
         let timer = Timer::new(move || {
             called.expire();
-            None
+            // Not due after all: the wall clock was set back meanwhile.
+            called.state.read(State::deadline)
         });
         let source = SpinLock::new(Source { timer, watch: None });
         Description::new(Self { shared, source }, AccessMode::READ | AccessMode::WRITE, status)
