@@ -61,6 +61,7 @@ pub fn take(ctx: &Context, wanted: SigSet) -> Option<SigInfo> {
     let queued = own.len() + shared.pending.len();
     let taken = own.take_synchronous(wanted).or_else(|| own.take(wanted)).or_else(|| shared.pending.take(wanted));
     signals.forget(queued - own.len() - shared.pending.len());
+    shared.is_stop_coming |= taken.is_some_and(|info| info.signal().is_stop());
     drop(own);
     drop(shared);
     let mut info = taken?;
