@@ -351,6 +351,8 @@ pub const IOCTLS: Names = &[
     (0x5450, "FIONCLEX"),
     (0x5451, "FIOCLEX"),
     (0x5452, "FIOASYNC"),
+    (0x4004_4900, "INOTIFY_IOC_SETNEXTWD"),
+    (0x4008_5400, "TFD_IOC_SET_TICKS"),
     (0x8004_5430, "TIOCGPTN"),
     (0x4004_5431, "TIOCSPTLCK"),
     (0x802c_542a, "TCGETS2"),
