@@ -172,10 +172,10 @@ pub const POLL_EVENTS: Names = &[
 
 pub const EPOLL_OP: Names = &[(1, "EPOLL_CTL_ADD"), (2, "EPOLL_CTL_DEL"), (3, "EPOLL_CTL_MOD")];
 pub const EPOLL_CREATE: Names = &[(0o2_000_000, "EPOLL_CLOEXEC")];
-pub const EVENTFD: Names = &[(1, "EFD_SEMAPHORE"), (0o4000, "EFD_NONBLOCK"), (0o2_000_000, "EFD_CLOEXEC")];
-pub const TIMERFD_CREATE: Names = &[(0o4000, "TFD_NONBLOCK"), (0o2_000_000, "TFD_CLOEXEC")];
+pub const EVENTFD: Names = &[(1, "EFD_SEMAPHORE"), (0o2_000_000, "EFD_CLOEXEC"), (0o4000, "EFD_NONBLOCK")];
+pub const TIMERFD_CREATE: Names = &[(0o2_000_000, "TFD_CLOEXEC"), (0o4000, "TFD_NONBLOCK")];
 pub const TIMERFD_SET: Names = &[(1, "TFD_TIMER_ABSTIME"), (2, "TFD_TIMER_CANCEL_ON_SET")];
-pub const SIGNALFD: Names = &[(0o4000, "SFD_NONBLOCK"), (0o2_000_000, "SFD_CLOEXEC")];
+pub const SIGNALFD: Names = &[(0o2_000_000, "SFD_CLOEXEC"), (0o4000, "SFD_NONBLOCK")];
 pub const INOTIFY_INIT: Names = &[(0o4000, "IN_NONBLOCK"), (0o2_000_000, "IN_CLOEXEC")];
 pub const INOTIFY: Names = &[
     (0x1, "IN_ACCESS"),

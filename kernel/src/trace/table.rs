@@ -87,6 +87,8 @@ pub enum Arg {
     OutSignalSet,
     /// Filled: `struct sigaction`.
     OutSignalAction,
+    /// Filled: `siginfo_t`.
+    OutSignalInfo,
     /// Filled: `struct timespec`.
     OutTimespec,
     /// Filled: `struct timeval`.
@@ -117,6 +119,7 @@ impl Arg {
                 | OutVectors(_)
                 | OutSignalSet
                 | OutSignalAction
+                | OutSignalInfo
                 | OutTimespec
                 | OutTimeval
                 | OutTimerSpec
@@ -231,7 +234,7 @@ fn all_arguments(call: Sysno) -> &'static [Arg] {
         Sysno::execveat => &[DirFd, Text, Texts, TextCount, Flags(flags::AT)],
         Sysno::exit | Sysno::exit_group => &[Int],
         Sysno::wait4 => &[Int, OutWaitStatus, Flags(flags::WAIT), OutPointer],
-        Sysno::waitid => &[Choice(flags::ID_TYPE), Int, OutPointer, Flags(flags::WAIT), OutPointer],
+        Sysno::waitid => &[Choice(flags::ID_TYPE), Int, OutSignalInfo, Flags(flags::WAIT), OutPointer],
         Sysno::kill => &[Int, Signal],
         Sysno::tgkill => &[Int, Int, Signal],
         Sysno::tkill => &[Int, Signal],
@@ -257,7 +260,9 @@ fn all_arguments(call: Sysno) -> &'static [Arg] {
         Sysno::setuid | Sysno::setgid | Sysno::getpgid | Sysno::getsid => &[Int],
         Sysno::setpgid => &[Int, Int],
         Sysno::rt_sigpending => &[OutSignalSet, Unsigned],
-        Sysno::rt_sigtimedwait => &[SignalSet, OutPointer, Timespec, Unsigned],
+        Sysno::rt_sigtimedwait => &[SignalSet, OutSignalInfo, Timespec, Unsigned],
+        Sysno::rt_sigqueueinfo => &[Int, Signal, SignalInfo],
+        Sysno::rt_tgsigqueueinfo => &[Int, Int, Signal, SignalInfo],
         Sysno::rt_sigsuspend => &[SignalSet, Unsigned],
         Sysno::sigaltstack => &[Pointer, OutPointer],
         Sysno::statfs => &[Text, OutPointer],
