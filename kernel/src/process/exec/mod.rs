@@ -7,6 +7,7 @@
 //! is gone.
 
 mod elf;
+mod executable;
 mod stack;
 
 use alloc::ffi::CString;
@@ -15,12 +16,12 @@ use core::sync::atomic::Ordering;
 use ostd::arch::cpu::context::{FpuContext, UserContext};
 
 use self::elf::{Elf, Segment};
+pub use self::executable::Executable;
 use super::{Flow, Program, Resource, Work, clone, exit, table};
 use crate::{
-    file::IoDst,
-    fs::{FileEvents, Inode, InodeKind, MountFlags, Path, Start, Walk, WalkFlags, notify, walk},
+    fs::{MountFlags, Path, Start, Walk, WalkFlags},
     prelude::*,
-    process::credentials::{Credentials, Permission},
+    process::credentials::Credentials,
     vm::{AddressSpace, Protection, SegmentRequest},
 };
 
@@ -34,62 +35,6 @@ const RELOCATABLE_BASE: Vaddr = 0x5555_5555_4000;
 pub const MAX_STRING: usize = 32 * PAGE_SIZE;
 /// The most that arguments and environment may take whatever the stack limit says (three quarters of 8 MiB).
 pub const MAX_ARGUMENTS: usize = 6 << 20;
-
-/// A file that may be executed.
-#[derive(Clone)]
-pub struct Executable {
-    /// Where it was found.
-    pub path: Path,
-    _use: Arc<ExecutableUse>,
-}
-
-/// For those who watch the file, it is open for as long as it is executed.
-struct ExecutableUse(Path);
-
-impl ExecutableUse {
-    fn begin(path: &Path) -> Arc<Self> {
-        notify::used(path, FileEvents::OPEN);
-        notify::used(path, FileEvents::ACCESS);
-        Arc::new(Self(path.clone()))
-    }
-}
-
-impl Drop for ExecutableUse {
-    fn drop(&mut self) {
-        notify::used(&self.0, FileEvents::CLOSE_NOWRITE);
-    }
-}
-
-impl Executable {
-    /// Checks that `path` is a regular file that the caller may execute.
-    ///
-    /// # Errors
-    /// `EACCES` if it is not.
-    pub fn new(ctx: &Context, path: Path) -> Result<Self> {
-        let inode = path.inode();
-        let is_forbidden = path.mount().flags().contains(MountFlags::NO_EXEC);
-        if inode.kind() != InodeKind::Regular || is_forbidden {
-            return Err(EACCES);
-        }
-        walk::check_inode(&ctx.credentials(), inode, Permission::EXEC)?;
-        let _use = ExecutableUse::begin(&path);
-        Ok(Self { path, _use })
-    }
-
-    fn inode(&self) -> &Arc<dyn Inode> {
-        self.path.inode()
-    }
-
-    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<usize> {
-        self.inode().read_at(offset, &mut IoDst::from_slice(bytes))
-    }
-
-    /// # Errors
-    /// `ENOEXEC` if the file ends before.
-    fn read_exact(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
-        if self.read_at(offset, bytes)? < bytes.len() { Err(ENOEXEC) } else { Ok(()) }
-    }
-}
 
 /// What a caller of `execve(2)` wants.
 pub struct Request {
