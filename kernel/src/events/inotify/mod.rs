@@ -239,6 +239,10 @@ impl File for InotifyFile {
         b"anon_inode:inotify".to_vec()
     }
 
+    fn has_sigio(&self) -> bool {
+        true
+    }
+
     fn ignores_lseek(&self) -> bool {
         true
     }
