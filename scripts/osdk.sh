@@ -23,6 +23,8 @@ esac
 export CARGO_TARGET_DIR
 PATH=$POLLUX_ROOT/scripts/osdk-shim:$PATH
 
+sh "$POLLUX_ROOT/scripts/ostd.sh"
+
 # A base crate whose lock file is older than the committed one starts anew.
 for base in "$CARGO_TARGET_DIR"/osdk/*-base; do
     if [ "$base/Cargo.lock" -ot "$POLLUX_ROOT/Cargo.lock" ]; then rm -f "$base/Cargo.lock"; fi
