@@ -289,3 +289,40 @@ TEST(body_robust_list) {
     CHECK_EQ(pthread_mutex_consistent(mutex), 0);
     CHECK_EQ(pthread_mutex_unlock(mutex), 0);
 }
+
+static void put_byte_later(void *arg) { put_byte(*(int *)arg); }
+
+TEST(body_robust_list_at_exec) {
+    // A lock that is held when its owner executes another program is as good as lost.
+    _Atomic uint32_t *word = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK((void *)word != MAP_FAILED);
+    struct pipe_ends go = make_pipe(0);
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        static struct {
+            struct robust_list entry;
+            _Atomic uint32_t *unused;
+        } lock;
+        static struct robust_list_head head;
+        head.list.next = &lock.entry;
+        lock.entry.next = &head.list;
+        head.futex_offset = (long)((char *)word - (char *)&lock.entry);
+        OK(syscall(SYS_set_robust_list, &head, sizeof head));
+        atomic_store(word, (uint32_t)gettid_() | FUTEX_WAITERS);
+        take_byte(go.r);
+        OK(dup2((int)OK(open("/dev/null", O_WRONLY)), 1));
+        execl("/proc/self/exe", "self", "--list", NULL);
+        _exit(1);
+    }
+    while (atomic_load(word) == 0)
+        sched_yield();
+    uint32_t held = atomic_load(word);
+    pthread_t other = later(20, put_byte_later, &go.w);
+    while (atomic_load(word) == held) {
+        long woken = syscall(SYS_futex, word, FUTEX_WAIT, held, NULL, NULL, 0);
+        CHECK(woken == 0 || errno == EAGAIN);
+    }
+    CHECK_EQ(atomic_load(word), FUTEX_WAITERS | FUTEX_OWNER_DIED);
+    thread_join(other);
+    join_child(child);
+}

@@ -32,7 +32,10 @@ NUMBERS = {
     "unlinkat": 263, "pselect6": 270, "ppoll": 271, "utimensat": 280, "epoll_pwait": 281, "eventfd": 284, "eventfd2": 290,
     "epoll_create1": 291, "dup3": 292, "pipe2": 293, "preadv": 295, "prlimit64": 302, "renameat2": 316, "getrandom": 318,
     "memfd_create": 319, "execve": 59, "execveat": 322, "statx": 332, "clone3": 435, "close_range": 436,
-    "faccessat2": 439, "epoll_pwait2": 441, "write": 1, "clone": 56, "socket": 41,
+    "faccessat2": 439, "epoll_pwait2": 441, "write": 1, "clone": 56, "socket": 41, "signalfd": 282, "signalfd4": 289,
+    "timerfd_create": 283, "timerfd_settime": 286, "timerfd_gettime": 287, "inotify_init": 253, "inotify_init1": 294,
+    "inotify_add_watch": 254, "inotify_rm_watch": 255, "pidfd_open": 434, "pidfd_send_signal": 424, "pidfd_getfd": 438,
+    "splice": 275, "copy_file_range": 326, "fallocate": 285, "mount": 165, "umount2": 166,
 }
 EPERM, ENOSYS = 1, 38
 # These would end the harness itself.

@@ -586,3 +586,55 @@ TEST(body_many_children) {
     for (int i = 19; i >= 0; i--)
         CHECK_EQ(wait_status(children[i]), i << 8);
 }
+
+static void burn(void) {
+    for (;;)
+        atomic_signal_fence(memory_order_seq_cst);
+}
+
+TEST(body_rlimit_cpu) {
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        struct rlimit limit = {1, 2};
+        OK(setrlimit(RLIMIT_CPU, &limit));
+        count_signal(SIGXCPU, 0);
+        while (!signals_seen[SIGXCPU])
+            atomic_signal_fence(memory_order_seq_cst);
+        struct timespec used;
+        OK(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used));
+        CHECK_GE(used.tv_sec * 1000 + used.tv_nsec / 1000000, 900); // Linux counts in ticks here.
+        // Linux moves the soft limit on, for a signal each second.
+        OK(getrlimit(RLIMIT_CPU, &limit));
+        CHECK_EQ(limit.rlim_cur, 2);
+        CHECK_EQ(limit.rlim_max, 2);
+        burn();
+    }
+    CHECK_EQ(wait_status(child), SIGKILL); // At the hard limit.
+}
+
+TEST(body_rlimit_cpu_ends_a_process_that_does_not_care) {
+    struct rlimit limit = {0, RLIM_INFINITY}, no_core = {0, 0};
+    OK(setrlimit(RLIMIT_CORE, &no_core));
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        OK(setrlimit(RLIMIT_CPU, &limit));
+        burn();
+    }
+    CHECK_EQ(wait_status(child) & 0x7f, SIGXCPU);
+    // Inherited.
+    child = (pid_t)OK(fork());
+    if (child == 0) {
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, SIGXCPU);
+        OK(sigprocmask(SIG_BLOCK, &set, NULL));
+        OK(setrlimit(RLIMIT_CPU, &limit));
+        pid_t grandchild = (pid_t)OK(fork());
+        if (grandchild == 0) {
+            OK(sigprocmask(SIG_UNBLOCK, &set, NULL));
+            burn();
+        }
+        _exit((wait_status(grandchild) & 0x7f) != SIGXCPU);
+    }
+    join_child(child);
+}

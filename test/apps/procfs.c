@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 //
 // /proc as programs read it.
-#include "harness.h"
+#include "ep.h"
 
 #include <dirent.h>
 #include <limits.h>
+#include <poll.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
@@ -232,4 +234,43 @@ TEST(body_proc_is_read_only) {
     FAILS(open("/proc/self/stat", O_WRONLY | O_CREAT | O_EXCL, 0600), EEXIST);
     FAILS(mkdir("/proc/x", 0700), ENOENT);
     FAILS(unlink("/proc/self/stat"), EPERM);
+}
+
+static int ask(int fd) {
+    struct pollfd p = {.fd = fd, .events = POLLIN | POLLPRI | POLLRDNORM};
+    OK(poll(&p, 1, 0));
+    return p.revents;
+}
+
+static void wait_in_epoll(void *arg) {
+    struct epoll_event event;
+    CHECK_EQ(OK(epoll_wait(*(int *)arg, &event, 1, -1)), 1);
+}
+
+TEST(body_proc_mounts_are_polled_for_changes) {
+    static const int always = POLLIN | POLLRDNORM, changed = POLLIN | POLLRDNORM | POLLPRI | POLLERR;
+    int mounts = (int)OK(open("/proc/self/mounts", O_RDONLY)), again = (int)OK(open("/proc/mounts", O_RDONLY));
+    int info = (int)OK(open("/proc/self/mountinfo", O_RDONLY)), ep = ep_new();
+    ep_add(ep, info, EPOLLPRI | EPOLLET, 1);
+    CHECK_EQ(ask(mounts), always);
+    CHECK_EQ(ep_ready(ep), 0);
+    OK(mkdir(temp_path("mnt"), 0700));
+    if (mount("none", temp_path("mnt"), "tmpfs", 0, NULL) != 0)
+        SKIP("may not mount");
+    CHECK_EQ(ask(mounts), changed);
+    CHECK_EQ(ask(mounts), always); // Told once per open file.
+    CHECK_EQ(ask(again), changed);
+    CHECK_EQ(ep_mask(ep), EPOLLPRI | EPOLLERR);
+    CHECK_EQ(ep_ready(ep), 0);
+    CHECK_EQ(ask((int)OK(open("/proc/self/mounts", O_RDONLY))), always);
+    OK(mount("none", temp_path("mnt"), NULL, MS_REMOUNT | MS_RDONLY, NULL));
+    CHECK_EQ(ask(mounts), changed);
+    struct sleeper s;
+    ep_mask(ep);
+    sleeper_start(&s, wait_in_epoll, &ep);
+    sleeper_await_blocked(&s);
+    OK(umount(temp_path("mnt")));
+    sleeper_join(&s);
+    CHECK_EQ(ask(mounts), changed);
+    CHECK_EQ(ask(mounts), always);
 }

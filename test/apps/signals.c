@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //
 // Signals: actions and their flags, masks, pending, waiting, directed signals, alternate stacks, default actions.
-#include "harness.h"
+#include "ep.h"
 
 #include <setjmp.h>
 #include <sys/mman.h>
@@ -575,4 +575,44 @@ TEST(body_handlers_nest_across_signals) {
         OK(raise(SIGUSR2));
         CHECK_EQ(handled, 5);
     }
+}
+
+static void wait_in_epoll(void *arg) {
+    struct epoll_event event;
+    CHECK_EQ(OK(epoll_wait(*(int *)arg, &event, 1, -1)), 1);
+}
+
+TEST(body_sigcont_to_a_process_that_runs_ends_no_sleep) {
+    int fd = make_eventfd(0, 0), ep = ep_new();
+    ep_add(ep, fd, EPOLLIN, 1);
+    struct sleeper s;
+    sleeper_start(&s, wait_in_epoll, &ep);
+    sleeper_await_blocked(&s);
+    for (int i = 0; i < 3; i++) {
+        OK(kill(getpid(), SIGCONT));
+        settle();
+    }
+    CHECK(!s.done);
+    put(fd, 1);
+    sleeper_join(&s);
+}
+
+TEST(body_sigcont_to_a_process_that_is_stopped) {
+    int fd = make_eventfd(0, 0);
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        int ep = ep_new();
+        ep_add(ep, fd, EPOLLIN, 1);
+        struct epoll_event event;
+        // A stop and its end interrupt epoll_wait, handler or not (signal(7)).
+        FAILS(epoll_wait(ep, &event, 1, -1), EINTR);
+        _exit(0);
+    }
+    await_asleep(child, child);
+    OK(kill(child, SIGSTOP));
+    int status;
+    CHECK_EQ(OK(waitpid(child, &status, WUNTRACED)), child);
+    CHECK(WIFSTOPPED(status));
+    OK(kill(child, SIGCONT));
+    join_child(child);
 }

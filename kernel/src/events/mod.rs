@@ -4,8 +4,8 @@
 //!
 //! # Role
 //! The core is the crate [`readiness`]: pollees, observers, the wait primitive, epoll. Here are the files and tables that are
-//! about events and nothing else: [`eventfd`], [`epoll`], [`poll_table`]. Every file's readiness is in that file's own module; the
-//! calls are in `syscall/{epoll,poll,select,eventfd}.rs`.
+//! about events and nothing else: [`eventfd`], [`timerfd`], [`signalfd`], [`pidfd`], [`inotify`], [`epoll`], [`poll_table`]. Every file's
+//! readiness is in that file's own module; the calls are in `syscall/{epoll,poll,select,eventfd}.rs` and so on.
 //!
 //! # The walk of a look: `epoll_wait(2)` to a pipe's readiness
 //! 1. `syscall::epoll::sys_epoll_wait`: the descriptor, the buffer (`syscall/epoll.rs`)
@@ -30,10 +30,17 @@
 
 pub mod epoll;
 pub mod eventfd;
+pub mod inotify;
+pub mod pidfd;
 pub mod poll_table;
+mod signalfd;
+pub mod timerfd;
 
 pub use self::{
     epoll::EpollFile,
     eventfd::EventFile,
+    inotify::InotifyFile,
+    pidfd::PidFile,
     poll_table::{PollTable, Watch},
+    signalfd::SignalFile,
 };

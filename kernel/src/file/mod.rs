@@ -26,7 +26,7 @@ pub use self::{
     sigio::{SigIo, SigOwner},
 };
 use crate::{
-    fs::{InodeKind, Path, nameless_path},
+    fs::{FileEvents, InodeKind, Path, nameless_path, notify},
     prelude::*,
     vm::PageCache,
 };
@@ -180,12 +180,30 @@ impl<F: File + ?Sized> Description<F> {
     pub fn position(&self) -> &Mutex<u64> {
         &self.position
     }
+
+    /// Tells those who watch the file what was done by way of it.
+    #[inline]
+    pub fn note(&self, events: FileEvents) {
+        if let Some(path) = &self.path {
+            notify::used(path, events);
+        }
+    }
+
+    /// What its end is for those who watch: `None` if it only named the file.
+    fn closing(&self) -> Option<FileEvents> {
+        let is_writer = self.access.contains(AccessMode::WRITE);
+        let events = if is_writer { FileEvents::CLOSE_WRITE } else { FileEvents::CLOSE_NOWRITE };
+        (!self.status().contains(StatusFlags::PATH)).then_some(events)
+    }
 }
 
 impl<F: File + ?Sized> Drop for Description<F> {
     /// The last close: entries of epolls leave at once (`epoll(7)`, question 6).
     fn drop(&mut self) {
         OPEN.fetch_sub(1, Ordering::Relaxed);
+        if let Some(events) = self.closing() {
+            self.note(events);
+        }
         if let Some(pollable) = self.file.pollable() {
             if let Some(sigio) = self.sigio.lock().take() {
                 sigio.disarm(pollable);
@@ -274,9 +292,18 @@ impl Description {
         if !self.access.contains(AccessMode::READ) {
             return Err(EBADF);
         }
-        if !self.is_seekable {
-            return self.file.read(ctx, dst, 0, status);
+        let count = if self.is_seekable {
+            self.read_at_position(ctx, dst, status)?
+        } else {
+            self.file.read(ctx, dst, 0, status)?
+        };
+        if count > 0 {
+            self.note(FileEvents::ACCESS);
         }
+        Ok(count)
+    }
+
+    fn read_at_position(&self, ctx: &Context, dst: &mut IoDst<'_>, status: StatusFlags) -> Result<usize> {
         let mut position = self.position.lock();
         check_range(*position, dst.avail())?;
         let count = self.file.read(ctx, dst, *position, status)?;
@@ -300,14 +327,48 @@ impl Description {
         if !self.access.contains(AccessMode::WRITE) {
             return Err(EBADF);
         }
-        if !self.is_seekable {
-            return self.file.write(ctx, src, 0, status).map(|written| written.count);
+        let count = if self.is_seekable {
+            self.write_at_position(ctx, src, status)?
+        } else {
+            self.file.write(ctx, src, 0, status)?.count
+        };
+        if count > 0 {
+            self.note(FileEvents::MODIFY);
         }
+        Ok(count)
+    }
+
+    fn write_at_position(&self, ctx: &Context, src: &mut IoSrc<'_>, status: StatusFlags) -> Result<usize> {
         let mut position = self.position.lock();
         check_range(*position, src.remain())?;
         let written = self.file.write(ctx, src, *position, status)?;
         *position = written.end;
         Ok(written.count)
+    }
+
+    /// `pread(2)`: at `offset`, wherever the position is. The file is seekable, and the caller has checked that it is open for
+    /// reading and the range.
+    ///
+    /// # Errors
+    /// What the file says.
+    pub fn read_at(&self, ctx: &Context, dst: &mut IoDst<'_>, offset: u64, status: StatusFlags) -> Result<usize> {
+        let count = self.file.read(ctx, dst, offset, status)?;
+        if count > 0 {
+            self.note(FileEvents::ACCESS);
+        }
+        Ok(count)
+    }
+
+    /// `pwrite(2)`: at `offset`, wherever the position is. As [`Self::read_at`].
+    ///
+    /// # Errors
+    /// What the file says.
+    pub fn write_at(&self, ctx: &Context, src: &mut IoSrc<'_>, offset: u64, status: StatusFlags) -> Result<usize> {
+        let count = self.file.write(ctx, src, offset, status)?.count;
+        if count > 0 {
+            self.note(FileEvents::MODIFY);
+        }
+        Ok(count)
     }
 }
 

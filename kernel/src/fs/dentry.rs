@@ -19,7 +19,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use super::{Inode, NewInode, RenameMode};
+use super::{Inode, NewInode, RenameMode, notify};
 use crate::prelude::*;
 
 /// A name of an inode.
@@ -79,6 +79,12 @@ impl Dentry {
     /// The directory that it is in; `None` for the root of a tree.
     pub fn parent(&self) -> Option<Arc<Dentry>> {
         self.place.lock().parent.clone()
+    }
+
+    /// The directory that it is in, and the name there; `None` for the root of a tree.
+    pub fn place(&self) -> Option<(Arc<Dentry>, Box<[u8]>)> {
+        let place = self.place.lock();
+        place.parent.clone().map(|parent| (parent, place.name.clone()))
     }
 
     /// The name; empty for the root of a tree.
@@ -187,7 +193,8 @@ impl Dentry {
         Ok(self.insert(&mut children, name, target.clone()))
     }
 
-    /// Removes the name `name`: a directory's if `is_dir`, else anything else's. `check` may refuse the victim.
+    /// Removes the name `name`: a directory's if `is_dir`, else anything else's. `check` may refuse the victim, which is returned
+    /// to be dropped without locks.
     ///
     /// # Errors
     /// `ENOENT`; `EISDIR` or `ENOTDIR` if the kind does not fit; `EBUSY` for a mount point; as [`Inode::unlink`] and
@@ -197,7 +204,7 @@ impl Dentry {
         name: &[u8],
         is_dir: bool,
         check: impl FnOnce(&Arc<Dentry>) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<Arc<Dentry>> {
         let mut children = self.children.lock();
         let victim = self.lookup_locked(&mut children, name)?;
         check(&victim)?;
@@ -209,7 +216,7 @@ impl Dentry {
             (false, false) => self.inode.unlink(name)?,
         }
         victim.leave(&mut children, name);
-        Ok(())
+        Ok(victim)
     }
 
     /// Takes the dentry out of the cache and marks it deleted (invariant 2).
@@ -245,7 +252,16 @@ pub struct RenameEnd<'a> {
     pub wants_dir: bool,
 }
 
-/// Moves `from` to `to`, both of one file system. `check` sees the victims before anything happens.
+/// What a rename did.
+pub struct Renamed {
+    /// What was moved.
+    pub moved: Arc<Dentry>,
+    /// What it replaced, or was exchanged with. To be dropped without locks.
+    pub target: Option<Arc<Dentry>>,
+}
+
+/// Moves `from` to `to`, both of one file system. `check` sees the victims before anything happens. `None`: both are names of one
+/// file, and stay.
 ///
 /// # Errors
 /// `ENOENT`; `EEXIST` if the target exists and `no_replace`; `EINVAL` if a directory would move below itself; `ENOTEMPTY` the
@@ -257,7 +273,7 @@ pub fn rename(
     mode: RenameMode,
     no_replace: bool,
     check: impl FnOnce(&Arc<Dentry>, Option<&Arc<Dentry>>) -> Result<()>,
-) -> Result<()> {
+) -> Result<Option<Renamed>> {
     if Arc::ptr_eq(from.dir, to.dir) {
         let mut children = from.dir.children.lock();
         return rename_locked(from, to, mode, no_replace, check, &mut children, None);
@@ -290,7 +306,7 @@ fn rename_locked(
     check: impl FnOnce(&Arc<Dentry>, Option<&Arc<Dentry>>) -> Result<()>,
     old: &mut Children,
     mut new: Option<&mut Children>,
-) -> Result<()> {
+) -> Result<Option<Renamed>> {
     let moved = from.dir.lookup_locked(old, from.name)?;
     let target = match to.dir.lookup_locked(new.as_deref_mut().unwrap_or(old), to.name) {
         Ok(_) if no_replace => return Err(EEXIST),
@@ -302,7 +318,7 @@ fn rename_locked(
     if let Some(target) = &target
         && same_inode(&moved, target)
     {
-        return Ok(()); // Two names of one file: rename(2) leaves both.
+        return Ok(None); // Two names of one file: rename(2) leaves both.
     }
     check(&moved, target.as_ref())?;
     check_kinds(mode, &moved, target.as_ref())?;
@@ -312,17 +328,17 @@ fn rename_locked(
     from.dir.inode.rename(from.name, &to.dir.inode, to.name, mode)?;
 
     old.remove(from.name);
-    match (mode, target) {
+    match (mode, &target) {
         (RenameMode::Exchange, Some(target)) => {
             target.settle(from.dir, from.name);
-            old.insert(from.name.into(), Child::Cached(target));
+            old.insert(from.name.into(), Child::Cached(target.clone()));
         }
         (_, Some(target)) => target.leave(new.as_deref_mut().unwrap_or(old), to.name),
         (_, None) => {}
     }
     moved.settle(to.dir, to.name);
-    new.unwrap_or(old).insert(to.name.into(), Child::Cached(moved));
-    Ok(())
+    new.unwrap_or(old).insert(to.name.into(), Child::Cached(moved.clone()));
+    Ok(Some(Renamed { moved, target }))
 }
 
 /// Whether the two ends may be where they are.
@@ -372,5 +388,14 @@ impl Dentry {
         place.name = name.into();
         drop(place);
         drop(old);
+    }
+}
+
+impl Drop for Dentry {
+    /// The last use of a removed name may be the last of the file.
+    fn drop(&mut self) {
+        if self.is_deleted() {
+            notify::name_is_gone(&self.inode);
+        }
     }
 }

@@ -195,7 +195,7 @@ impl Unpacker {
 /// A later entry replaces an earlier one, as on Linux.
 fn remove_existing(dir: &Arc<Dentry>, name: &[u8]) -> Result<()> {
     match dir.lookup(name) {
-        Ok(existing) => dir.remove(name, existing.inode().is_dir(), |_| Ok(())),
+        Ok(existing) => dir.remove(name, existing.inode().is_dir(), |_| Ok(())).map(drop),
         Err(ENOENT) => Ok(()),
         Err(error) => Err(error),
     }

@@ -2,6 +2,9 @@
 
 //! What `stat(2)` tells about a file, and the part of it that every inode keeps.
 
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use super::FileEvents;
 use crate::prelude::*;
 
 /// A point in wall-clock time, as file systems record it.
@@ -185,6 +188,8 @@ pub struct InodeBase {
     special_device: DeviceNumber,
     born: Timestamp,
     attributes: SpinLock<Attributes>,
+    /// The [`FileEvents`] that somebody watches the inode for. Relaxed: see [`crate::events::inotify`].
+    watched: AtomicU32,
 }
 
 impl InodeBase {
@@ -194,7 +199,15 @@ impl InodeBase {
         let links = if kind == InodeKind::Directory { 2 } else { 1 };
         let attributes = Attributes { permissions, uid, gid, links, accessed: now, modified: now, changed: now };
         let special_device = DeviceNumber::default();
-        Self { number, kind, device, special_device, born: now, attributes: SpinLock::new(attributes) }
+        Self {
+            number,
+            kind,
+            device,
+            special_device,
+            born: now,
+            attributes: SpinLock::new(attributes),
+            watched: AtomicU32::new(0),
+        }
     }
 
     /// The same, as the node of a device.
@@ -225,6 +238,17 @@ impl InodeBase {
     /// A copy of the changeable part.
     pub fn attributes(&self) -> Attributes {
         *self.attributes.lock()
+    }
+
+    /// Whether anybody watches the inode for one of `events`.
+    #[inline]
+    pub fn is_watched(&self, events: FileEvents) -> bool {
+        self.watched.load(Relaxed) & events.bits() != 0
+    }
+
+    /// Says what the inode is watched for.
+    pub fn set_watched(&self, events: FileEvents) {
+        self.watched.store(events.bits(), Relaxed);
     }
 
     /// Changes the attributes.

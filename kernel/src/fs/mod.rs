@@ -7,6 +7,7 @@
 //! - [`dentry`], [`mount`], [`path`]: names, cached and joined to one tree; [`walk`] resolves them for a caller.
 //! - [`open`]: from a path to an open file description.
 //! - [`tmpfs`] is the file system of ordinary files; [`initramfs`] fills the first one at boot.
+//! - [`notify`]: what happens to files, for those who watch.
 //! - [`anon`]: inodes without names. [`device`] finds what serves a device node.
 //!
 //! # Concurrency
@@ -27,6 +28,7 @@ pub mod locks;
 pub mod metadata;
 pub mod modify;
 pub mod mount;
+pub mod notify;
 pub mod open;
 pub mod path;
 pub mod pipe;
@@ -48,6 +50,7 @@ pub use self::{
     inode::{Attachment, DirEntry, FallocateMode, Inode, Link, NewInode, NewKind, RenameMode},
     metadata::{DeviceNumber, InodeBase, InodeKind, Metadata, StatFs, Timestamp},
     mount::{FileSystem, FileSystemType, Mount, MountFlags, SuperBlock, namespace, new_anonymous_device},
+    notify::FileEvents,
     open::{HowToOpen, OpenFlags, OpenRequest},
     path::{NAME_MAX, PATH_MAX, Path},
     seals::{SealFlags, Seals},

@@ -3,8 +3,9 @@
 //! Making, removing and moving names on behalf of a program: the checks around [`super::dentry`]'s operations.
 
 use super::{
-    Dentry, Inode, InodeKind, NewKind, Path, RenameMode, Start, Walk, WalkFlags,
-    dentry::{self, RenameEnd},
+    Dentry, FileEvents, Inode, InodeKind, NewKind, Path, RenameMode, Start, Walk, WalkFlags,
+    dentry::{self, RenameEnd, Renamed},
+    notify,
     open::new_inode,
     walk::{Last, Parent, check_inode},
 };
@@ -34,6 +35,7 @@ pub fn make(ctx: &Context, start: Start, path: &[u8], kind: NewKind, mode: u16) 
     let permissions = if is_link { 0o777 } else { mode & !ctx.fs().umask() };
     let new = new_inode(&parent.dir, kind, permissions, walk.credentials());
     let dentry = parent.dir.dentry().create(name, &new)?;
+    notify::created(&dentry);
     Ok(parent.dir.with_dentry(dentry))
 }
 
@@ -87,10 +89,12 @@ pub fn remove(ctx: &Context, start: Start, path: &[u8], is_dir: bool) -> Result<
     }
     // Whether it exists comes before whether it may be removed.
     let credentials = walk.credentials();
-    parent.dir.dentry().remove(name, is_dir, |victim| {
+    let victim = parent.dir.dentry().remove(name, is_dir, |victim| {
         check_inode(credentials, parent.dir.inode(), CHANGE)?;
         check_sticky(&parent.dir, victim, credentials)
-    })
+    })?;
+    notify::removed(parent.dir.dentry(), name, victim);
+    Ok(())
 }
 
 /// The name at one end of a rename; `error` for what is none.
@@ -139,7 +143,11 @@ pub fn rename(
     };
     let from_end = RenameEnd { dir: from.dir.dentry(), name: from_name, wants_dir: from.wants_dir };
     let to_end = RenameEnd { dir: to.dir.dentry(), name: to_name, wants_dir: to.wants_dir };
-    dentry::rename(&from_end, &to_end, mode, no_replace, check)
+    if let Some(Renamed { moved, target }) = dentry::rename(&from_end, &to_end, mode, no_replace, check)? {
+        let ends: notify::Ends<'_> = [(from.dir.dentry(), from_name), (to.dir.dentry(), to_name)];
+        notify::renamed(ends, &moved, target, mode);
+    }
+    Ok(())
 }
 
 /// `linkat(2)`: gives `target` the further name `path`.
@@ -157,7 +165,9 @@ pub fn link(ctx: &Context, target: &Path, start: Start, path: &[u8]) -> Result<(
     if target.inode().is_dir() {
         return Err(EPERM);
     }
-    parent.dir.dentry().link(name, target.inode()).map(drop)
+    let dentry = parent.dir.dentry().link(name, target.inode())?;
+    notify::linked(&dentry);
+    Ok(())
 }
 
 /// `chmod(2)`.
@@ -178,7 +188,9 @@ pub fn set_permissions(ctx: &Context, path: &Path, permissions: u16) -> Result<(
     }
     let may_set_gid = credentials.is_in_group(metadata.gid) || credentials.has(Capabilities::FSETID);
     let permissions = if may_set_gid { permissions } else { permissions & !SET_GID };
-    inode.set_permissions(permissions & 0o7777)
+    inode.set_permissions(permissions & 0o7777)?;
+    notify::changed(path, FileEvents::ATTRIB);
+    Ok(())
 }
 
 /// `chown(2)`; `None` leaves a part as it is.
@@ -200,6 +212,9 @@ pub fn set_owner(ctx: &Context, path: &Path, uid: Option<u32>, gid: Option<u32>)
     inode.set_owner(uid, gid)?;
     if !inode.is_dir() && (uid.is_some() || gid.is_some()) {
         drop_set_id_bits(inode);
+    }
+    if uid.is_some() || gid.is_some() {
+        notify::changed(path, FileEvents::ATTRIB);
     }
     Ok(())
 }

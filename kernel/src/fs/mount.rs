@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use spin::Once;
 
-use super::{Dentry, DeviceNumber, Inode, Path, StatFs};
+use super::{Dentry, DeviceNumber, Inode, Path, StatFs, pseudo::Changes};
 use crate::prelude::*;
 
 bitflags::bitflags! {
@@ -133,6 +133,7 @@ impl SuperBlock {
 
 impl Drop for SuperBlock {
     fn drop(&mut self) {
+        super::notify::unmounted(self);
         self.root.forget_tree();
     }
 }
@@ -207,6 +208,7 @@ impl Mount {
     /// Replaces its flags (`MS_REMOUNT`).
     pub fn set_flags(&self, flags: MountFlags) {
         self.flags.store(flags.bits(), Relaxed);
+        changes().note();
     }
 
     /// Where it is attached.
@@ -248,6 +250,12 @@ pub fn namespace() -> &'static Namespace {
 
 fn key(mount: &Mount, dentry: &Arc<Dentry>) -> (u32, usize) {
     (mount.id, Arc::as_ptr(dentry).addr())
+}
+
+/// Told whenever a mount comes, goes, or changes: what `/proc/PID/mounts` is polled for.
+pub fn changes() -> &'static Changes {
+    static CHANGES: Once<Changes> = Once::new();
+    CHANGES.call_once(Changes::default)
 }
 
 impl Namespace {
@@ -293,6 +301,8 @@ impl Namespace {
         place.dentry().count_mount(true);
         *mount.place.lock() = Some(place);
         inner.covers.insert(key, mount);
+        drop(inner);
+        changes().note();
         Ok(())
     }
 
@@ -320,6 +330,7 @@ impl Namespace {
         }
         drop(inner);
         drop(dropped);
+        changes().note();
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! `open(2)`: from a name to an open file description.
 
 use super::{
-    Inode, InodeKind, NewInode, NewKind, Path, Start, Walk, WalkFlags,
+    FileEvents, Inode, InodeKind, NewInode, NewKind, Path, Start, Walk, WalkFlags, notify,
     walk::{Last, Parent, check_inode},
 };
 use crate::{
@@ -154,7 +154,10 @@ fn create_or_find(ctx: &Context, walk: &mut Walk<'_>, mut parent: Parent, how: &
                 let permissions = how.mode & !ctx.fs().umask();
                 let new = new_inode(&parent.dir, NewKind::Regular, permissions, walk.credentials());
                 match parent.dir.dentry().create(name, &new) {
-                    Ok(dentry) => return Ok((parent.dir.with_dentry(dentry), true)),
+                    Ok(dentry) => {
+                        notify::created(&dentry);
+                        return Ok((parent.dir.with_dentry(dentry), true));
+                    }
                     Err(EEXIST) if !is_exclusive => continue, // Somebody was faster: open that one.
                     Err(error) => return Err(error),
                 }
@@ -188,8 +191,17 @@ fn open_unnamed(ctx: &Context, dir: &Path, how: &HowToOpen, credentials: &Creden
     let new = new_inode(dir, NewKind::Regular, how.mode & !ctx.fs().umask(), credentials);
     let inode = dir.inode().create_unnamed(&new, !how.flags.contains(OpenFlags::EXCL))?;
     let name = alloc::format!("#{}", inode.number());
-    let path = dir.with_dentry(dir.dentry().new_deleted(inode.clone(), name.as_bytes()));
-    inode.open(OpenRequest { path, access: how.access, status: how.status, flags: how.flags }, ctx)
+    let path = dir.with_dentry(dir.dentry().new_deleted(inode, name.as_bytes()));
+    open_inode(ctx, path, how)
+}
+
+/// Lets the inode at `path` open itself.
+fn open_inode(ctx: &Context, path: Path, how: &HowToOpen) -> Result<Arc<Description>> {
+    let inode = path.inode().clone();
+    let description =
+        inode.open(OpenRequest { path, access: how.access, status: how.status, flags: how.flags }, ctx)?;
+    description.note(FileEvents::OPEN);
+    Ok(description)
 }
 
 /// Opens the file at `path`, checking permissions unless the caller has just made it.
@@ -212,9 +224,10 @@ pub fn open_path(ctx: &Context, path: Path, how: &HowToOpen, is_new: bool) -> Re
         check_inode_flags(&path, how, &credentials)?;
         if how.flags.contains(OpenFlags::TRUNC) && inode.kind() == InodeKind::Regular {
             inode.truncate(0)?;
+            notify::changed(&path, FileEvents::MODIFY);
         }
     }
-    inode.open(OpenRequest { path, access: how.access, status: how.status, flags: how.flags }, ctx)
+    open_inode(ctx, path, how)
 }
 
 /// Whether the kind of file may be opened so.

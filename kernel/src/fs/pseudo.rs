@@ -6,6 +6,8 @@
 //! A [`Directory`] lists and finds; [`TextInode`] is a file whose text a function writes; [`LinkInode`] a symbolic link whose
 //! target a function finds. The inodes are made anew at each look-up, so what they are about is in the functions.
 
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use readiness::{IoEvents, Pollable, Pollee};
 use spin::Once;
 
@@ -118,6 +120,11 @@ impl<D: Directory> DirInode<D> {
         base.update(|attributes| attributes.links += directory.subdirectories());
         Arc::new(Self { base, fs: fs.clone(), directory })
     }
+
+    /// What it contains.
+    pub fn directory(&self) -> &D {
+        &self.directory
+    }
 }
 
 impl<D: Directory> Inode for DirInode<D> {
@@ -166,8 +173,39 @@ pub struct TextInode {
     fs: Arc<PseudoFs>,
     show: Arc<Show>,
     store: Option<Arc<Store>>,
-    /// Whether it may be polled: Linux's procfs lets files about the system, but not those about processes.
-    is_pollable: bool,
+    polling: Polling,
+}
+
+/// What polling a file with a computed text finds. Linux's procfs lets files about the system be polled, but not those about
+/// processes.
+#[derive(Clone, Copy)]
+enum Polling {
+    /// It cannot be waited for.
+    Never,
+    /// It is always ready.
+    Always,
+    /// It can always be read, and is in error once after each change.
+    Changes(&'static Changes),
+}
+
+/// The changes of something of which there are computed texts.
+#[derive(Default)]
+pub struct Changes {
+    count: AtomicU64,
+    pollee: Pollee,
+}
+
+impl Changes {
+    /// Notes a change. To be called after it, without locks.
+    pub fn note(&self) {
+        // Relaxed: the bump of the pollee orders it.
+        self.count.fetch_add(1, Relaxed);
+        let _ = self.pollee.notify(IoEvents::ERR | IoEvents::PRI);
+    }
+
+    fn count(&self) -> u64 {
+        self.count.load(Relaxed)
+    }
 }
 
 impl TextInode {
@@ -178,12 +216,18 @@ impl TextInode {
         show: impl Fn(&Context) -> Result<Vec<u8>> + Send + Sync + 'static,
     ) -> Self {
         let base = fs.base(identity.number, InodeKind::Regular, identity.permissions, identity.owner);
-        Self { base, fs: fs.clone(), show: Arc::new(show), store: None, is_pollable: false }
+        Self { base, fs: fs.clone(), show: Arc::new(show), store: None, polling: Polling::Never }
     }
 
     /// The same, as a file that `epoll_ctl(2)` takes; it is always ready.
     pub fn pollable(mut self) -> Self {
-        self.is_pollable = true;
+        self.polling = Polling::Always;
+        self
+    }
+
+    /// The same, as a file that can be polled for changes of what it shows.
+    pub fn polled_for(mut self, changes: &'static Changes) -> Self {
+        self.polling = Polling::Changes(changes);
         self
     }
 
@@ -211,8 +255,12 @@ impl Inode for TextInode {
     fn open(&self, request: OpenRequest, _ctx: &Context) -> Result<Arc<Description>> {
         let inode = request.path.inode().clone();
         let (show, store) = (self.show.clone(), self.store.clone());
-        let (is_pollable, text) = (self.is_pollable, SpinLock::new(Arc::default()));
-        Ok(request.describe(TextFile { inode, show, store, text, is_pollable }))
+        let (polling, text) = (self.polling, SpinLock::new(Arc::default()));
+        let seen = match polling {
+            Polling::Changes(changes) => changes.count(),
+            Polling::Never | Polling::Always => 0,
+        };
+        Ok(request.describe(TextFile { inode, show, store, text, polling, seen: AtomicU64::new(seen) }))
     }
 }
 
@@ -222,19 +270,40 @@ struct TextFile {
     store: Option<Arc<Store>>,
     /// The text since the last read from the start: later reads continue in the same one.
     text: SpinLock<Arc<Vec<u8>>>,
-    is_pollable: bool,
+    polling: Polling,
+    /// The changes that polls have told of.
+    seen: AtomicU64,
 }
 
 impl Pollable for TextFile {
     fn pollee(&self) -> &Pollee {
         static CONSTANT: Once<Pollee> = Once::new();
-        CONSTANT.call_once(Pollee::new)
+        match self.polling {
+            Polling::Changes(changes) => &changes.pollee,
+            Polling::Never | Polling::Always => CONSTANT.call_once(Pollee::new),
+        }
     }
 
     fn readiness(&self) -> IoEvents {
-        ALWAYS_READY
+        match self.polling {
+            Polling::Changes(changes) if changes.count() != self.seen.load(Relaxed) => CHANGED,
+            Polling::Changes(_) => IoEvents::READABLE,
+            Polling::Never | Polling::Always => ALWAYS_READY,
+        }
+    }
+
+    /// A change is told once, to whoever asks first, so there is no answer to be kept. Mirrors `mounts_poll`.
+    fn poll(&self) -> IoEvents {
+        let Polling::Changes(changes) = self.polling else {
+            return ALWAYS_READY;
+        };
+        let count = changes.count();
+        if self.seen.swap(count, Relaxed) == count { IoEvents::READABLE } else { CHANGED }
     }
 }
+
+/// What a poll finds after a change.
+const CHANGED: IoEvents = IoEvents::READABLE.union(IoEvents::ERR).union(IoEvents::PRI);
 
 impl File for TextFile {
     fn read(&self, ctx: &Context, dst: &mut IoDst<'_>, offset: u64, _status: StatusFlags) -> Result<usize> {
@@ -264,7 +333,7 @@ impl File for TextFile {
     }
 
     fn pollable(&self) -> Option<&dyn Pollable> {
-        if self.is_pollable { Some(self) } else { None }
+        if matches!(self.polling, Polling::Never) { None } else { Some(self) }
     }
 }
 

@@ -39,7 +39,7 @@ fn rename_with(
 ) -> Result<(), Errno> {
     let from = RenameEnd { dir: from_dir, name: from.as_bytes(), wants_dir: false };
     let to = RenameEnd { dir: to_dir, name: to.as_bytes(), wants_dir: false };
-    dentry::rename(&from, &to, mode, no_replace, |_, _| Ok(()))
+    dentry::rename(&from, &to, mode, no_replace, |_, _| Ok(())).map(drop)
 }
 
 fn rename(from: (&Arc<Dentry>, &str), to: (&Arc<Dentry>, &str)) -> Result<(), Errno> {
@@ -85,7 +85,7 @@ fn removal_fits_the_kind() {
     let root = new_tree();
     let dir = make_dir(root.dentry(), "dir");
     make_file(&dir, "file");
-    let remove = |dir: &Arc<Dentry>, name: &str, is_dir| dir.remove(name.as_bytes(), is_dir, |_| Ok(()));
+    let remove = |dir: &Arc<Dentry>, name: &str, is_dir| dir.remove(name.as_bytes(), is_dir, |_| Ok(())).map(drop);
     assert_eq!(remove(root.dentry(), "dir", false), Err(EISDIR));
     assert_eq!(remove(&dir, "file", true), Err(ENOTDIR));
     assert_eq!(remove(root.dentry(), "dir", true), Err(ENOTEMPTY));
@@ -191,7 +191,7 @@ fn mounts_cover_stack_and_come_off() {
     assert!(top.is_same(&second));
     assert!(top.parent(&root).is_same(&root));
     assert_eq!(top.display(&root), b"/mnt");
-    assert_eq!(root.dentry().remove(b"mnt", true, |_| Ok(())), Err(EBUSY));
+    assert_eq!(root.dentry().remove(b"mnt", true, |_| Ok(())).map(drop), Err(EBUSY));
     let file = root.with_dentry(make_file(root.dentry(), "file"));
     assert_eq!(namespace().attach(new_tree().mount().clone(), file), Err(ENOTDIR));
     drop((top, second));

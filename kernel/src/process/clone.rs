@@ -14,7 +14,11 @@ use super::{
 use readiness::Pollee;
 
 use crate::{
-    file::table::FileTable,
+    events::PidFile,
+    file::{
+        StatusFlags,
+        table::{Fd, FileTable},
+    },
     fs::FsContext,
     prelude::*,
     signal::{self, ThreadSignals},
@@ -82,6 +86,8 @@ pub struct CloneArgs {
     pub parent_tid: Vaddr,
     /// Where the child gets its number, and where it is cleared at its end.
     pub child_tid: Vaddr,
+    /// Where the parent gets a descriptor of the child.
+    pub pidfd: Vaddr,
     /// The child's thread pointer.
     pub tls: Vaddr,
 }
@@ -95,12 +101,19 @@ pub struct VforkParent {
 impl CloneArgs {
     /// A plain `fork(2)`.
     pub fn fork() -> Self {
-        Self { flags: CloneFlags::empty(), exit_signal: signal::SIGCHLD, stack: 0, parent_tid: 0, child_tid: 0, tls: 0 }
+        Self {
+            flags: CloneFlags::empty(),
+            exit_signal: signal::SIGCHLD,
+            stack: 0,
+            parent_tid: 0,
+            child_tid: 0,
+            pidfd: 0,
+            tls: 0,
+        }
     }
 
     /// # Errors
-    /// `EINVAL` for combinations that `clone(2)` forbids and for namespaces, which do not exist here; `ENOSYS` for
-    /// descriptors of processes.
+    /// `EINVAL` for combinations that `clone(2)` forbids and for namespaces, which do not exist here.
     fn validate(&self) -> Result<()> {
         let has = |flags| self.flags.contains(flags);
         let needs_vm = has(CloneFlags::SIGHAND) && !has(CloneFlags::VM);
@@ -108,6 +121,11 @@ impl CloneArgs {
         let clears_shared = has(CloneFlags::CLEAR_SIGHAND) && has(CloneFlags::SIGHAND);
         let is_orphan_of_init = has(CloneFlags::PARENT) && self.exit_signal != 0 && has(CloneFlags::THREAD);
         if needs_vm || needs_sighand || clears_shared || is_orphan_of_init || self.exit_signal > 64 {
+            return Err(EINVAL);
+        }
+        let shares_address = has(CloneFlags::PARENT_SETTID) && self.pidfd == self.parent_tid;
+        let is_no_process = self.flags.intersects(CloneFlags::DETACHED | CloneFlags::THREAD);
+        if has(CloneFlags::PIDFD) && (shares_address || is_no_process) {
             return Err(EINVAL);
         }
         if self.flags.intersects(CloneFlags::NAMESPACES | CloneFlags::INTO_CGROUP) {
@@ -121,13 +139,14 @@ impl CloneArgs {
 ///
 /// # Errors
 /// `EINVAL` for forbidden flags, `EAGAIN` beyond `RLIMIT_NPROC` or while the process ends, `ENOMEM`, `EFAULT` if the
-/// number cannot be stored.
+/// number cannot be stored, `EMFILE` if there is no room for the descriptor.
 pub fn clone(ctx: &Context, regs: &UserContext, args: CloneArgs) -> Result<Pid> {
     args.validate()?;
     let is_thread = args.flags.contains(CloneFlags::THREAD);
     let id = table::allocate_id();
     let vm = if args.flags.contains(CloneFlags::VM) { ctx.vm.clone() } else { ctx.vm.fork()? };
     let process = if is_thread { ctx.process.clone() } else { ctx.process.fork(id, vm.clone(), &args) };
+    signal::watch_cpu_limit(&process);
     let thread = Arc::new(Thread::new(id, ThreadParts::inherit(ctx, process.clone(), args.flags)));
     if args.flags.contains(CloneFlags::CHILD_CLEARTID) {
         thread.clear_child_tid.store(args.child_tid, Ordering::Relaxed);
@@ -137,15 +156,13 @@ pub fn clone(ctx: &Context, regs: &UserContext, args: CloneArgs) -> Result<Pid> 
     }
     let vfork = args.flags.contains(CloneFlags::VFORK).then(|| sleep_until_released(ctx, &thread));
     let local = ThreadLocal::inherit(ctx, vm, &args);
+    // The child, whose descriptors are copied by now, does not get it.
+    let pidfd = args.flags.contains(CloneFlags::PIDFD).then(|| open_pidfd(ctx, &process, args.pidfd)).transpose()?;
     // A new process is complete before anybody can find it.
-    enter(&process, &thread, is_thread)?;
-    let child_tid = args.flags.contains(CloneFlags::CHILD_SETTID).then_some(args.child_tid);
-    let started = task::spawn(thread.clone(), local, child_regs(regs, &args), move |child, _| {
-        // The child's own memory, so the child stores it. A bad address is its own fault, as on Linux.
-        let _ = child_tid.map(|address| child.write_val(address, &child.thread.tid()));
-    });
-    if let Err(error) = started {
-        super::exit::undo(&thread);
+    let entered = enter(&process, &thread, is_thread);
+    if let Err(error) = entered.and_then(|()| start(&thread, local, regs, &args)) {
+        let unwanted = pidfd.map(|fd| ctx.files().remove(fd));
+        drop(unwanted);
         return Err(error);
     }
     if let Some(is_released) = vfork {
@@ -154,6 +171,27 @@ pub fn clone(ctx: &Context, regs: &UserContext, args: CloneArgs) -> Result<Pid> 
         }
     }
     Ok(id)
+}
+
+/// Gives the caller a descriptor of its child, whose number it finds at `address`.
+fn open_pidfd(ctx: &Context, child: &Arc<Process>, address: Vaddr) -> Result<Fd> {
+    let file = PidFile::open(child.clone(), StatusFlags::empty());
+    let fd = ctx.files().insert(file, 0, ctx.process.limits.max_files(), true)?;
+    if let Err(error) = ctx.write_val(address, &fd) {
+        drop(ctx.files().remove(fd));
+        return Err(error);
+    }
+    Ok(fd)
+}
+
+/// Lets the child run.
+fn start(thread: &Arc<Thread>, local: ThreadLocal, regs: &UserContext, args: &CloneArgs) -> Result<()> {
+    let child_tid = args.flags.contains(CloneFlags::CHILD_SETTID).then_some(args.child_tid);
+    let started = task::spawn(thread.clone(), local, child_regs(regs, args), move |child, _| {
+        // The child's own memory, so the child stores it. A bad address is its own fault, as on Linux.
+        let _ = child_tid.map(|address| child.write_val(address, &child.thread.tid()));
+    });
+    started.inspect_err(|_| super::exit::undo(thread))
 }
 
 /// Makes the relations: from here on others can find the child.
@@ -273,6 +311,7 @@ impl Process {
             nice: AtomicI32::new(self.nice.load(Ordering::Relaxed)),
             limits: self.limits.duplicate(),
             child_events: Pollee::new(),
+            exits: Pollee::new(),
             start_time: now_monotonic(),
             times: SpinLock::new(Times::default()),
             uid: AtomicU32::new(0),
@@ -303,6 +342,7 @@ impl Process {
             nice: AtomicI32::new(0),
             limits: Limits::initial(),
             child_events: Pollee::new(),
+            exits: Pollee::new(),
             start_time: now_monotonic(),
             times: SpinLock::new(Times::default()),
             uid: AtomicU32::new(0),

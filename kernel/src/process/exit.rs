@@ -106,7 +106,7 @@ fn leave_program(ctx: &Context) {
 }
 
 /// `CLONE_CHILD_CLEARTID`: clears the word and wakes one waiter, if anybody else could see it.
-fn clear_child_tid(ctx: &Context) {
+pub(super) fn clear_child_tid(ctx: &Context) {
     let address = ctx.thread.clear_child_tid.swap(0, Relaxed);
     if address != 0 && ctx.write_val(address, &0u32).is_ok() {
         crate::futex::wake_at(ctx, address, 1);
@@ -121,7 +121,8 @@ fn exit_process(process: &Arc<Process>, status: ExitStatus) {
     }
     let vm = process.vm.lock().take();
     drop(vm);
-    process.program.lock().executable = None;
+    let executable = process.program.lock().executable.take();
+    drop(executable);
     signal::on_process_exit(process);
     crate::device::tty::job::on_process_exit(process);
     hand_over_children(process);
@@ -134,6 +135,7 @@ fn exit_process(process: &Arc<Process>, status: ExitStatus) {
             super::wait::reap(&mut table, process);
         }
     }
+    let _ = process.exits.notify(IoEvents::READABLE);
     let Some(parent) = parent else {
         return crate::boot::on_init_exit(status);
     };

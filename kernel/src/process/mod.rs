@@ -29,7 +29,7 @@ pub use self::{
     limits::{Limits, Resource},
     sched_state::SchedState,
     status::{ChildEvent, ExitStatus},
-    task::{Flow, TaskData, ThreadLocal, init as init_task_hooks},
+    task::{Flow, TaskData, ThreadLocal, init as init_task_hooks, with_current_thread},
     thread::{Thread, Work},
 };
 use readiness::Pollee;
@@ -59,6 +59,8 @@ pub struct Process {
     pub limits: Limits,
     /// Notified when a child ends, stops or continues.
     pub child_events: Pollee,
+    /// Notified when it has ended: what its descriptors wait for (`pidfd_open(2)`).
+    pub exits: Pollee,
     /// When it was forked, in nanoseconds since boot.
     pub start_time: u64,
     times: SpinLock<Times>,

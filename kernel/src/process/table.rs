@@ -49,6 +49,11 @@ pub fn process(pid: Pid) -> Option<Arc<Process>> {
     lock().processes.get(&pid).cloned()
 }
 
+/// Whether the process was not waited for yet.
+pub fn contains(process: &Arc<Process>) -> bool {
+    lock().processes.get(&process.pid).is_some_and(|known| Arc::ptr_eq(known, process))
+}
+
 /// The thread with number `tid`.
 pub fn thread(tid: Tid) -> Option<Arc<Thread>> {
     lock().threads.get(&tid).cloned()

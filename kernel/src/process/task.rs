@@ -206,6 +206,15 @@ pub fn init() {
     });
 }
 
+/// Lets `look` look at the calling thread; `None` if the caller is no program's.
+pub fn with_current_thread<R>(look: impl FnOnce(&Thread) -> R) -> Option<R> {
+    let task = Task::current()?;
+    match task.data().downcast_ref()? {
+        TaskData::User(thread) => Some(look(thread)),
+        TaskData::Idle | TaskData::Kernel => None,
+    }
+}
+
 fn with_current(action: impl FnOnce(&Thread, &ThreadLocal)) {
     let Some(task) = Task::current() else {
         return; // The boot context.

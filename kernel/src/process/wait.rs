@@ -33,14 +33,16 @@ bitflags::bitflags! {
 }
 
 /// Which children a wait is for.
-#[derive(Clone, Copy, Debug)]
-pub enum Selector {
+#[derive(Clone, Copy)]
+pub enum Selector<'a> {
     /// Any child.
     Any,
     /// The child with this number.
     Pid(Pid),
     /// Children of this process group.
     Group(Pid),
+    /// This process, if it is a child.
+    Process(&'a Arc<Process>),
 }
 
 /// What a wait found.
@@ -59,7 +61,7 @@ pub struct Waited {
 ///
 /// # Errors
 /// `ECHILD` if no child fits; `ERESTARTSYS` if a signal came.
-pub fn wait(ctx: &Context, selector: Selector, options: WaitOptions) -> Result<Option<Waited>> {
+pub fn wait(ctx: &Context, selector: Selector<'_>, options: WaitOptions) -> Result<Option<Waited>> {
     if options.contains(WaitOptions::NOHANG) {
         return look(&ctx.process, selector, options);
     }
@@ -71,7 +73,7 @@ pub fn wait(ctx: &Context, selector: Selector, options: WaitOptions) -> Result<O
 }
 
 /// One look at the children.
-fn look(parent: &Arc<Process>, selector: Selector, options: WaitOptions) -> Result<Option<Waited>> {
+fn look(parent: &Arc<Process>, selector: Selector<'_>, options: WaitOptions) -> Result<Option<Waited>> {
     let mut table = table::lock();
     let children = parent.children();
     let mut fits = children.iter().filter(|child| is_selected(child, selector, options)).peekable();
@@ -100,7 +102,7 @@ fn look(parent: &Arc<Process>, selector: Selector, options: WaitOptions) -> Resu
     Ok(None)
 }
 
-fn is_selected(child: &Process, selector: Selector, options: WaitOptions) -> bool {
+fn is_selected(child: &Arc<Process>, selector: Selector<'_>, options: WaitOptions) -> bool {
     let is_clone_child = child.exit_signal() != crate::signal::SIGCHLD;
     let is_right_kind = options.contains(WaitOptions::ALL) || is_clone_child == options.contains(WaitOptions::CLONE);
     is_right_kind
@@ -108,6 +110,7 @@ fn is_selected(child: &Process, selector: Selector, options: WaitOptions) -> boo
             Selector::Any => true,
             Selector::Pid(pid) => child.pid == pid,
             Selector::Group(group) => child.group() == group,
+            Selector::Process(process) => Arc::ptr_eq(child, process),
         }
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     prelude::*,
-    process::{ExitStatus, Resource, Work},
+    process::{ExitStatus, Resource, Thread, Work},
 };
 
 /// Length of the `syscall` instruction.
@@ -61,6 +61,7 @@ pub fn take(ctx: &Context, wanted: SigSet) -> Option<SigInfo> {
     let queued = own.len() + shared.pending.len();
     let taken = own.take_synchronous(wanted).or_else(|| own.take(wanted)).or_else(|| shared.pending.take(wanted));
     signals.forget(queued - own.len() - shared.pending.len());
+    shared.is_stop_coming |= taken.is_some_and(|info| info.signal().is_stop());
     drop(own);
     drop(shared);
     let mut info = taken?;
@@ -68,10 +69,15 @@ pub fn take(ctx: &Context, wanted: SigSet) -> Option<SigInfo> {
     Some(info)
 }
 
-/// Signals pending for the caller or its process (`sigpending(2)`, and what a `signalfd` can read).
+/// Signals pending for the caller or its process (`sigpending(2)`).
 pub fn pending(ctx: &Context) -> SigSet {
-    let shared = ctx.process.signals.shared.lock();
-    shared.pending.set() | ctx.thread.signals.pending()
+    pending_for(&ctx.thread)
+}
+
+/// Signals pending for a thread or its process: what it can read from a `signalfd`.
+pub fn pending_for(thread: &Thread) -> SigSet {
+    let shared = thread.process.signals.shared.lock();
+    shared.pending.set() | thread.signals.pending()
 }
 
 fn take_default_action(ctx: &Context, signal: Signal, action: DefaultAction) {

@@ -15,8 +15,29 @@ pub const SI_KERNEL: i32 = 0x80;
 pub const SI_QUEUE: i32 = -1;
 /// By a timer of `timer_create(2)`.
 pub const SI_TIMER: i32 = -2;
+/// By a file's readiness, where the queue was full.
+const SI_SIGIO: i32 = -5;
 /// By `tkill(2)` or `tgkill(2)`.
 pub const SI_TKILL: i32 = -6;
+
+/// Which members of the union a `siginfo_t` uses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum InfoLayout {
+    /// `si_pid`, `si_uid`.
+    Kill,
+    /// Those and `si_value`: what programs send.
+    Queue,
+    /// `si_timerid`, `si_overrun`, `si_value`.
+    Timer,
+    /// `si_band`, `si_fd`.
+    Poll,
+    /// `si_addr`, `si_addr_lsb`.
+    Fault,
+    /// `si_pid`, `si_uid`, `si_status`, `si_utime`, `si_stime`.
+    Child,
+    /// `si_call_addr`, `si_syscall`, `si_arch`.
+    Syscall,
+}
 
 /// The used part of a `siginfo_t`, in the layout of x86-64.
 #[repr(C)]
@@ -105,6 +126,24 @@ impl SigInfo {
     /// The set of its signal.
     pub fn set(&self) -> SigSet {
         SigSet::of(self.signal())
+    }
+
+    /// Which members of the union it uses. Mirrors `siginfo_layout`.
+    pub fn layout(&self) -> InfoLayout {
+        let code = self.code;
+        match self.signal() {
+            Signal::ILL if (1..=11).contains(&code) => InfoLayout::Fault,
+            Signal::FPE if (1..=15).contains(&code) => InfoLayout::Fault,
+            Signal::SEGV if (1..=10).contains(&code) => InfoLayout::Fault,
+            Signal::BUS if (1..=5).contains(&code) => InfoLayout::Fault,
+            Signal::TRAP if (1..=6).contains(&code) => InfoLayout::Fault,
+            Signal::CHLD if (1..=6).contains(&code) => InfoLayout::Child,
+            Signal::SYS if (1..=2).contains(&code) => InfoLayout::Syscall,
+            _ if (1..=6).contains(&code) || code == SI_SIGIO => InfoLayout::Poll,
+            _ if code == SI_TIMER => InfoLayout::Timer,
+            _ if code < 0 => InfoLayout::Queue,
+            _ => InfoLayout::Kill,
+        }
     }
 
     /// Whether it says "by a process", which only the process itself may claim (`rt_sigqueueinfo(2)`).

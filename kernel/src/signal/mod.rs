@@ -38,10 +38,10 @@ use self::state::restore_mask;
 pub use self::{
     action::{Action, ActionFlags, Disposition, SIG_IGN},
     altstack::sigaltstack,
-    deliver::{handle_pending, pending, take},
+    deliver::{handle_pending, pending, pending_for, take},
     exception::handle_exception,
     frame::pop as sigreturn,
-    info::{SI_KERNEL, SI_QUEUE, SI_TIMER, SI_TKILL, SI_USER, SigInfo, UserSigInfo},
+    info::{InfoLayout, SI_KERNEL, SI_QUEUE, SI_TIMER, SI_TKILL, SI_USER, SigInfo, UserSigInfo},
     number::{DefaultAction, SigSet, Signal},
     report::sets,
     send::{
@@ -53,7 +53,7 @@ pub use self::{
         restart_with, set_mask,
     },
     stop::{ignores_children, is_orphaned, notify_parent},
-    timers::{Itimer, check_cpu_timers, itimer, set_itimer},
+    timers::{Itimer, check_cpu_timers, itimer, set_itimer, watch_cpu_limit},
 };
 use crate::{
     prelude::*,

@@ -116,10 +116,13 @@ fn apply_at_once(signals: &ProcessSignals, shared: &mut Shared, threads: &[Arc<T
         dropped += thread.signals.pending.lock().discard(revoked);
     }
     signals.forget(dropped);
-    if signal == Signal::CONT {
-        if let Some(stop) = shared.stop.take() {
-            shared.has_continued = stop.is_reported;
-        }
+    if signal != Signal::CONT {
+        return;
+    }
+    shared.is_stop_coming = false;
+    // Only who is stopped has to be woken: a signal that nobody handles must not end the sleeps of a process that runs.
+    if let Some(stop) = shared.stop.take() {
+        shared.has_continued = stop.is_reported;
         threads.iter().for_each(|thread| thread.request(Work::SIGNAL));
     }
 }

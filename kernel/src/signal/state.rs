@@ -43,6 +43,8 @@ pub struct ProcessSignals {
 pub(super) struct Shared {
     /// Signals for any thread.
     pub(super) pending: Pending,
+    /// A thread took a stop signal and is about to act on it, unless `SIGCONT` comes first.
+    pub(super) is_stop_coming: bool,
     /// The stop in force.
     pub(super) stop: Option<Stop>,
     /// `SIGCONT` ended a stop and the parent was not told yet.

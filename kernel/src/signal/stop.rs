@@ -22,8 +22,8 @@ pub(super) fn stop(ctx: &Context, signal: Signal) {
         return;
     }
     let mut shared = ctx.process.signals.shared.lock();
-    // A SIGCONT that came since the signal was taken has won.
-    let is_moot = shared.pending.set().contains(Signal::CONT) || shared.stop.is_some();
+    // A SIGCONT that came since the signal was taken has won (Linux's `JOBCTL_STOP_DEQUEUED`).
+    let is_moot = !shared.is_stop_coming || shared.stop.is_some();
     if !is_moot {
         shared.stop = Some(Stop { signal: signal.number(), stopped: 0, is_reported: false });
         ctx.process.with_threads(|threads| {

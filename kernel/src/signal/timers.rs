@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Timers of programs that send signals: `setitimer(2)`, `alarm(2)`, and those of [`super::posix_timer`].
+//! Timers of programs that send signals: `setitimer(2)`, `alarm(2)`, and those of [`super::posix_timer`]; and the limit of CPU time.
 //!
 //! # Protocol
 //! Timers on the clocks of time use [`crate::time::Timer`]: their callbacks send the signal from interrupt context. Timers on
@@ -21,8 +21,11 @@ use spin::Once;
 use super::{SigInfo, Signal, posix_timer::PosixTimers, send_to_process};
 use crate::{
     prelude::*,
-    process::Process,
-    time::{Clock, Deadline, Timer, now_monotonic},
+    process::{
+        Process, Resource,
+        limits::{INFINITY, Limit},
+    },
+    time::{Clock, Deadline, NANOS_PER_SEC, Timer, now_monotonic},
 };
 
 /// When something expires, and how often.
@@ -234,11 +237,38 @@ fn real_alarm(process: &Arc<Process>) -> &Alarm {
     })
 }
 
+/// Lets ticks look after `RLIMIT_CPU` if the process has a limit. To be called when that may be new.
+pub fn watch_cpu_limit(process: &Process) {
+    if process.limits.soft(Resource::Cpu) != INFINITY {
+        process.signals.timers.watch_cpu_time();
+    }
+}
+
+/// Sends `SIGKILL` at the hard `RLIMIT_CPU`, and `SIGXCPU` at the soft one and each second after that. Returns whether there is
+/// a limit. Mirrors `check_process_timers`, down to the soft limit that moves.
+fn check_cpu_limit(process: &Process) -> bool {
+    let limit = process.limits.get(Resource::Cpu);
+    if limit.soft == INFINITY {
+        return false;
+    }
+    let seconds = process.usage().total() / NANOS_PER_SEC;
+    // Signals of the kernel always find room.
+    if seconds >= limit.hard {
+        let _ = send_to_process(process, SigInfo::kernel(Signal::KILL));
+    } else if seconds >= limit.soft {
+        let _ = send_to_process(process, SigInfo::kernel(Signal::XCPU));
+        let next = Limit { soft: limit.soft + 1, ..limit };
+        // It is below the hard limit.
+        let _ = process.limits.exchange(Resource::Cpu as usize, Some(next), true);
+    }
+    true
+}
+
 /// Sends the signals of the process's CPU timers that are due. Called by a running thread on its way to user mode.
 pub fn check_cpu_timers(ctx: &Context) {
     let timers = &ctx.process.signals.timers;
     timers.has_cpu_timers.store(false, Relaxed);
-    let mut is_armed = timers.posix.check_cpu_timers(&ctx.process);
+    let mut is_armed = timers.posix.check_cpu_timers(&ctx.process) | check_cpu_limit(&ctx.process);
     for which in [Itimer::Virtual, Itimer::Prof] {
         let now = which.now(&ctx.process);
         let mut cpu = timers.cpu.lock();

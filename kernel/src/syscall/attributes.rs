@@ -9,7 +9,7 @@ use super::{
 use crate::{
     file::table::Fd,
     fs::{
-        Path, Start, Timestamp, Walk, WalkFlags, modify,
+        FileEvents, Path, Start, Timestamp, Walk, WalkFlags, modify, notify,
         walk::{AT_FDCWD, check_inode},
     },
     prelude::*,
@@ -116,6 +116,13 @@ fn set_times(ctx: &Context, path: &Path, [accessed, modified]: [NewTime; 2]) -> 
     }
     let now = Timestamp::now();
     inode.set_times(accessed.resolve(now), modified.resolve(now))?;
+    let events = match (accessed, modified) {
+        (NewTime::Keep, NewTime::Keep) => return Ok(0),
+        (_, NewTime::Keep) => FileEvents::ACCESS,
+        (NewTime::Keep, _) => FileEvents::MODIFY,
+        _ => FileEvents::ATTRIB,
+    };
+    notify::changed(path, events);
     Ok(0)
 }
 

@@ -6,8 +6,8 @@ use super::file::read_path;
 use crate::{
     file::table::Fd,
     fs::{
-        DeviceNumber, DirEntry, InodeKind, NewKind, PATH_MAX, Path, RenameMode, Start, Walk, WalkFlags, dir::DirFile,
-        metadata::S_IFMT, modify, walk::check_inode,
+        DeviceNumber, DirEntry, FileEvents, InodeKind, NewKind, PATH_MAX, Path, RenameMode, Start, Walk, WalkFlags,
+        dir::DirFile, metadata::S_IFMT, modify, walk::check_inode,
     },
     prelude::*,
     process::credentials::{Capabilities, Permission},
@@ -219,12 +219,17 @@ pub fn sys_getdents(ctx: &Context, fd: Fd, buffer: Vaddr, size: usize, format: D
         }
         !is_full
     })?;
-    if out.is_empty() {
-        return if is_full { Err(EINVAL) } else { Ok(0) };
+    let answer = match out.is_empty() {
+        true if is_full => Err(EINVAL),
+        true => Ok(0),
+        false => ctx.write_bytes(buffer, &out).map(|()| out.len() as isize),
+    };
+    if answer.is_ok() {
+        *position = next;
     }
-    ctx.write_bytes(buffer, &out)?;
-    *position = next;
-    Ok(out.len() as isize)
+    drop(position);
+    file.note(FileEvents::ACCESS);
+    answer
 }
 
 #[cfg(ktest)]

@@ -18,8 +18,10 @@ mod eventfd;
 mod fcntl;
 mod file;
 mod futex;
+mod inotify;
 mod mm;
 mod mount;
+mod pidfd;
 mod pipe;
 pub mod poll;
 mod process;
@@ -29,11 +31,13 @@ pub mod sched;
 pub mod select;
 mod sigmask;
 pub mod signal;
+mod signalfd;
 mod splice;
 mod stat;
 mod storage;
 mod sysinfo;
 pub mod time;
+mod timerfd;
 
 use ostd::arch::cpu::context::UserContext;
 use syscalls::Sysno;
@@ -247,6 +251,9 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::tgkill => signal::sys_tgkill(ctx, a[0] as i32, a[1] as i32, a[2] as i32),
         Sysno::utimes => attributes::sys_futimesat(ctx, AT_FDCWD, a[0], a[1]),
         Sysno::waitid => process::sys_waitid(ctx, a[0] as i32, a[1] as u32, a[2], a[3] as u32, a[4]),
+        Sysno::inotify_init => inotify::sys_inotify_init1(ctx, 0),
+        Sysno::inotify_add_watch => inotify::sys_inotify_add_watch(ctx, a[0] as i32, a[1], a[2] as u32),
+        Sysno::inotify_rm_watch => inotify::sys_inotify_rm_watch(ctx, a[0] as i32, a[1] as i32),
         Sysno::openat => file::sys_openat(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32),
         Sysno::mkdirat => dir::sys_mkdirat(ctx, a[0] as i32, a[1], a[2] as u32),
         Sysno::mknodat => dir::sys_mknodat(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32),
@@ -270,12 +277,18 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::vmsplice => splice::sys_vmsplice(ctx, a[0] as i32, a[1], a[2], a[3] as u32),
         Sysno::utimensat => attributes::sys_utimensat(ctx, a[0] as i32, a[1], a[2], a[3] as u32),
         Sysno::epoll_pwait => epoll::sys_epoll_pwait(ctx, Wait::in_millis(a), a[4], a[5]),
+        Sysno::signalfd => signalfd::sys_signalfd4(ctx, a[0] as i32, a[1], a[2], 0),
+        Sysno::timerfd_create => timerfd::sys_timerfd_create(ctx, a[0] as i32, a[1] as u32),
         Sysno::eventfd => eventfd::sys_eventfd2(ctx, a[0] as u32, 0),
         Sysno::fallocate => storage::sys_fallocate(ctx, a[0] as i32, a[1] as u32, a[2] as i64, a[3] as i64),
+        Sysno::timerfd_settime => timerfd::sys_timerfd_settime(ctx, a[0] as i32, a[1] as u32, a[2], a[3]),
+        Sysno::timerfd_gettime => timerfd::sys_timerfd_gettime(ctx, a[0] as i32, a[1]),
+        Sysno::signalfd4 => signalfd::sys_signalfd4(ctx, a[0] as i32, a[1], a[2], a[3] as u32),
         Sysno::eventfd2 => eventfd::sys_eventfd2(ctx, a[0] as u32, a[1] as u32),
         Sysno::epoll_create1 => epoll::sys_epoll_create1(ctx, a[0] as u32),
         Sysno::dup3 => file::sys_dup3(ctx, a[0] as i32, a[1] as i32, a[2] as u32),
         Sysno::pipe2 => pipe::sys_pipe2(ctx, a[0], a[1] as u32),
+        Sysno::inotify_init1 => inotify::sys_inotify_init1(ctx, a[0] as u32),
         Sysno::preadv => rw::sys_preadv(ctx, a[0] as i32, a[1], a[2], a[3] as i64),
         Sysno::pwritev => rw::sys_pwritev(ctx, a[0] as i32, a[1], a[2], a[3] as i64),
         Sysno::rt_tgsigqueueinfo => signal::sys_rt_tgsigqueueinfo(ctx, a[0] as i32, a[1] as i32, a[2] as i32, a[3]),
@@ -295,6 +308,9 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::pwritev2 => rw::sys_pwritev2(ctx, a[0] as i32, a[1], a[2], a[3] as i64, a[5] as u32),
         Sysno::statx => stat::sys_statx(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32, a[4]),
         Sysno::clone3 => process::sys_clone3(ctx, regs, a[0], a[1]),
+        Sysno::pidfd_send_signal => pidfd::sys_pidfd_send_signal(ctx, a[0] as i32, a[1] as i32, a[2], a[3] as u32),
+        Sysno::pidfd_open => pidfd::sys_pidfd_open(ctx, a[0] as i32, a[1] as u32),
+        Sysno::pidfd_getfd => pidfd::sys_pidfd_getfd(ctx, a[0] as i32, a[1] as i32, a[2] as u32),
         Sysno::close_range => file::sys_close_range(ctx, a[0] as u32, a[1] as u32, a[2] as u32),
         Sysno::openat2 => file::sys_openat2(ctx, a[0] as i32, a[1], a[2], a[3]),
         Sysno::faccessat2 => stat::sys_faccessat2(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32),

@@ -7,7 +7,9 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use ostd::{arch::cpu::context::UserContext, mm::MAX_USERSPACE_VADDR};
 
+use super::pidfd;
 use crate::{
+    file::{StatusFlags, table::Fd},
     fs::{InodeKind, PATH_MAX, Path, Start, Walk, WalkFlags},
     prelude::*,
     process::{
@@ -51,10 +53,10 @@ pub fn sys_clone(
     const EXIT_SIGNAL: u64 = 0xff;
     // The upper half is ignored, as the system call's argument is: flags beyond it are for clone3 alone.
     let known = CloneFlags::from_bits_truncate(flags & 0xffff_ffff & !EXIT_SIGNAL);
-    if known.contains(CloneFlags::PIDFD) {
-        return Err(EINVAL);
-    }
-    let args = CloneArgs { flags: known, exit_signal: (flags & EXIT_SIGNAL) as u32, stack, parent_tid, child_tid, tls };
+    let exit_signal = (flags & EXIT_SIGNAL) as u32;
+    // One argument for two things: only one of them can be wanted.
+    let pidfd = parent_tid;
+    let args = CloneArgs { flags: known, exit_signal, stack, parent_tid, child_tid, pidfd, tls };
     clone::clone(ctx, regs, args).map(|pid| pid as isize)
 }
 
@@ -89,10 +91,8 @@ pub fn sys_clone3(ctx: &Context, regs: &UserContext, address: Vaddr, size: usize
     }
     let flags = CloneFlags::from_bits(raw.flags).ok_or(EINVAL)?;
     let address = |value: u64| usize::try_from(value).map_err(|_| EINVAL);
-    let is_sane = raw.exit_signal <= 64
-        && !flags.contains(CloneFlags::DETACHED)
-        && !flags.contains(CloneFlags::PIDFD)
-        && (raw.stack == 0) == (raw.stack_size == 0);
+    let is_sane =
+        raw.exit_signal <= 64 && !flags.contains(CloneFlags::DETACHED) && (raw.stack == 0) == (raw.stack_size == 0);
     if !is_sane {
         return Err(EINVAL);
     }
@@ -102,6 +102,7 @@ pub fn sys_clone3(ctx: &Context, regs: &UserContext, address: Vaddr, size: usize
         stack: address(raw.stack.wrapping_add(raw.stack_size))?,
         parent_tid: address(raw.parent_tid)?,
         child_tid: address(raw.child_tid)?,
+        pidfd: address(raw.pidfd)?,
         tls: address(raw.tls)?,
     };
     clone::clone(ctx, regs, args).map(|pid| pid as isize)
@@ -259,18 +260,30 @@ pub fn sys_waitid(ctx: &Context, id_type: i32, id: u32, info: Vaddr, options: u3
     const P_ALL: i32 = 0;
     const P_PID: i32 = 1;
     const P_PGID: i32 = 2;
+    const P_PIDFD: i32 = 3;
     let options = WaitOptions::from_bits(options).ok_or(EINVAL)?;
     if !options.intersects(WaitOptions::EXITED | WaitOptions::STOPPED | WaitOptions::CONTINUED) {
         return Err(EINVAL);
     }
-    let selector = match id_type {
-        P_ALL => Selector::Any,
-        P_PID if id > 0 && id <= i32::MAX as u32 => Selector::Pid(id),
-        P_PGID if id == 0 => Selector::Group(ctx.process.group()),
-        P_PGID if id <= i32::MAX as u32 => Selector::Group(id),
+    let described = match id_type {
+        P_PIDFD => Some(pidfd::process_of(ctx, Fd::try_from(id).map_err(|_| EINVAL)?)?),
+        _ => None,
+    };
+    let selector = match (&described, id_type) {
+        (Some((process, _)), _) => Selector::Process(process),
+        (None, P_ALL) => Selector::Any,
+        (None, P_PID) if id > 0 && id <= i32::MAX as u32 => Selector::Pid(id),
+        (None, P_PGID) if id == 0 => Selector::Group(ctx.process.group()),
+        (None, P_PGID) if id <= i32::MAX as u32 => Selector::Group(id),
         _ => return Err(EINVAL),
     };
-    let waited = wait::wait(ctx, selector, options)?;
+    // A descriptor that does not block asks as with WNOHANG, but says so otherwise.
+    let is_nonblocking = described.as_ref().is_some_and(|(_, status)| status.contains(StatusFlags::NONBLOCK));
+    let effective = if is_nonblocking { options | WaitOptions::NOHANG } else { options };
+    let waited = wait::wait(ctx, selector, effective)?;
+    if waited.is_none() && !options.contains(WaitOptions::NOHANG) {
+        return Err(EAGAIN);
+    }
     if rusage != 0
         && let Some(waited) = &waited
     {
@@ -367,6 +380,7 @@ pub fn sys_prlimit64(ctx: &Context, pid: i32, resource: u32, new: Vaddr, old: Va
     let new: Option<Limit> = if new == 0 { None } else { Some(ctx.read_val(new)?) };
     let privileged = ctx.credentials().has(Capabilities::SYS_RESOURCE);
     let previous = target.limits.exchange(resource as usize, new, privileged)?;
+    crate::signal::watch_cpu_limit(&target);
     if old != 0 {
         ctx.write_val(old, &previous)?;
     }

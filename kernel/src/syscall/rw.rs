@@ -49,7 +49,7 @@ fn read_at(ctx: &Context, file: &Description, dst: &mut IoDst<'_>, offset: u64, 
         return Err(ESPIPE);
     }
     check_range(offset, dst.avail())?;
-    file.file().read(ctx, dst, offset, status).map(|count| count as isize)
+    file.read_at(ctx, dst, offset, status).map(|count| count as isize)
 }
 
 fn write_at(ctx: &Context, file: &Description, src: &mut IoSrc<'_>, offset: u64, status: StatusFlags) -> Result<isize> {
@@ -58,7 +58,7 @@ fn write_at(ctx: &Context, file: &Description, src: &mut IoSrc<'_>, offset: u64,
         return Err(ESPIPE);
     }
     check_range(offset, src.remain())?;
-    file.file().write(ctx, src, offset, status).map(|written| written.count as isize)
+    file.write_at(ctx, src, offset, status).map(|count| count as isize)
 }
 
 /// # Errors

@@ -177,7 +177,7 @@ pub fn check_permission(ctx: &Context, target: &Process, signal: Option<Signal>)
 }
 
 /// Signal 0 only asks.
-fn parse_signal(number: i32) -> Result<Option<Signal>> {
+pub(super) fn parse_signal(number: i32) -> Result<Option<Signal>> {
     if number == 0 { Ok(None) } else { Signal::new(number).map(Some) }
 }
 
@@ -257,7 +257,7 @@ pub fn sys_tgkill(ctx: &Context, group: i32, tid: i32, number: i32) -> Result<is
 }
 
 /// Reads what a program says about a signal that it sends to `target`; only about itself may it claim what the kernel says.
-fn read_info(ctx: &Context, target: u32, number: i32, address: Vaddr) -> Result<Option<SigInfo>> {
+pub(super) fn read_info(ctx: &Context, target: u32, number: i32, address: Vaddr) -> Result<Option<SigInfo>> {
     let user: UserSigInfo = ctx.read_val(address)?;
     if user.info.is_impersonation() && target != ctx.process.pid {
         return Err(EPERM);

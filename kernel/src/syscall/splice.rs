@@ -160,7 +160,7 @@ impl<'a> Side<'a> {
         let Some(offset) = &mut self.offset else {
             return self.file.read(ctx, dst);
         };
-        let count = self.file.file().read(ctx, dst, *offset, self.file.status())?;
+        let count = self.file.read_at(ctx, dst, *offset, self.file.status())?;
         *offset += count as u64;
         Ok(count)
     }
@@ -170,9 +170,9 @@ impl<'a> Side<'a> {
         let Some(offset) = &mut self.offset else {
             return self.file.write(ctx, src);
         };
-        let written = self.file.file().write(ctx, src, *offset, self.file.status())?;
-        *offset += written.count as u64;
-        Ok(written.count)
+        let count = self.file.write_at(ctx, src, *offset, self.file.status())?;
+        *offset += count as u64;
+        Ok(count)
     }
 
     fn store_offset(&self, ctx: &Context, address: Vaddr) -> Result<()> {

@@ -6,7 +6,7 @@ use super::{file::read_path, rw::check_access};
 use crate::{
     context::MAX_RW_COUNT,
     file::{AccessMode, Description, IoDst, IoSrc, StatusFlags, table::Fd},
-    fs::{FallocateMode, InodeKind, Start, Walk, WalkFlags, regular, walk::check_inode},
+    fs::{FallocateMode, FileEvents, InodeKind, Start, Walk, WalkFlags, notify, regular, walk::check_inode},
     prelude::*,
     process::credentials::Permission,
 };
@@ -26,6 +26,7 @@ pub fn sys_truncate(ctx: &Context, path: Vaddr, size: i64) -> Result<isize> {
     check_inode(walk.credentials(), path.inode(), Permission::WRITE)?;
     regular::check_size_limit(ctx, size)?;
     path.inode().truncate(size)?;
+    notify::changed(&path, FileEvents::MODIFY);
     Ok(0)
 }
 
@@ -41,6 +42,7 @@ pub fn sys_ftruncate(ctx: &Context, fd: Fd, size: i64) -> Result<isize> {
     }
     regular::check_size_limit(ctx, size)?;
     file.inode().truncate(size)?;
+    notify::changed(&file.path(), FileEvents::MODIFY);
     Ok(0)
 }
 
@@ -71,6 +73,7 @@ pub fn sys_fallocate(ctx: &Context, fd: Fd, mode: u32, offset: i64, len: i64) ->
         regular::check_size_limit(ctx, end)?;
     }
     file.inode().fallocate(mode, offset, len)?;
+    file.note(FileEvents::MODIFY);
     Ok(0)
 }
 
@@ -147,7 +150,7 @@ impl Cursor<'_> {
         let Some(offset) = &mut self.offset else {
             return self.file.read(ctx, dst);
         };
-        let count = self.file.file().read(ctx, dst, *offset, self.file.status())?;
+        let count = self.file.read_at(ctx, dst, *offset, self.file.status())?;
         *offset += count as u64;
         Ok(count)
     }
@@ -157,9 +160,9 @@ impl Cursor<'_> {
         let Some(offset) = &mut self.offset else {
             return self.file.write(ctx, src);
         };
-        let written = self.file.file().write(ctx, src, *offset, self.file.status())?;
-        *offset += written.count as u64;
-        Ok(written.count)
+        let count = self.file.write_at(ctx, src, *offset, self.file.status())?;
+        *offset += count as u64;
+        Ok(count)
     }
 
     /// Takes back the last `count` bytes read.

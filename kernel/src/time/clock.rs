@@ -19,6 +19,8 @@
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use ostd::arch::{read_tsc, tsc_freq};
+use readiness::{IoEvents, Pollee};
+use spin::Once;
 
 use super::{NANOS_PER_SEC, TICK_NANOS, rtc, timer};
 
@@ -82,6 +84,13 @@ pub fn set_realtime(nanos: u64) {
     let nanos = i64::try_from(nanos).unwrap_or(i64::MAX);
     REALTIME_OFFSET.store(nanos.saturating_sub(now_monotonic() as i64), Relaxed);
     timer::wall_clock_changed();
+    let _ = settings().notify(IoEvents::IN);
+}
+
+/// Notified whenever the wall clock is set.
+pub fn settings() -> &'static Pollee {
+    static SETTINGS: Once<Pollee> = Once::new();
+    SETTINGS.call_once(Pollee::new)
 }
 
 /// The subtraction of a signed number that stops at 0 and at `u64::MAX`.

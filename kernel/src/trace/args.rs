@@ -7,8 +7,8 @@
 
 use core::fmt::Write;
 
-use super::{flags, table::Arg};
-use crate::{prelude::*, signal::SigInfo};
+use super::{flags, siginfo::write_signal_info, table::Arg};
+use crate::prelude::*;
 
 /// Bytes of a string that are shown.
 const TEXT_MAX: usize = 32;
@@ -71,6 +71,9 @@ impl Call<'_> {
             Arg::TextCount => self.write_text_count(out, address)?,
             Arg::SignalSet | Arg::OutSignalSet => flags::write_signal_set(out, self.value::<u64>(address)?),
             Arg::SignalAction | Arg::OutSignalAction => self.write_action(out, address)?,
+            // Of nothing that was waited for.
+            Arg::OutSignalInfo if self.value::<i32>(address)? == 0 => out.push_str("{}"),
+            Arg::SignalInfo | Arg::OutSignalInfo => write_signal_info(out, &self.value(address)?),
             Arg::Timespec | Arg::OutTimespec => write_time(out, self.value(address)?, "tv_nsec"),
             Arg::Timeval | Arg::OutTimeval => write_time(out, self.value(address)?, "tv_usec"),
             Arg::TimerSpec | Arg::OutTimerSpec => self.write_timer(out, address)?,
@@ -308,7 +311,7 @@ impl Call<'_> {
     }
 }
 
-fn write_pointer(out: &mut String, word: usize) {
+pub(super) fn write_pointer(out: &mut String, word: usize) {
     let _ = if word == 0 { write!(out, "NULL") } else { write!(out, "{word:#x}") };
 }
 
@@ -335,36 +338,6 @@ fn write_text(out: &mut String, bytes: &[u8], max: usize) {
         }
     }
     out.push_str(if bytes.len() > max { "\"..." } else { "\"" });
-}
-
-/// The members of a `siginfo_t` that its code gives a meaning (`sigaction(2)`).
-pub fn write_signal_info(out: &mut String, info: &SigInfo) {
-    let number = u64::from(info.signal().number());
-    out.push_str("{si_signo=");
-    flags::write_signal(out, number);
-    out.push_str(", si_code=");
-    let is_fault = matches!(number, 4 | 5 | 7 | 8 | 11) && (1..0x80).contains(&info.code);
-    let names = match number {
-        _ if !(1..0x80).contains(&info.code) => flags::SIGNAL_CODES,
-        11 => flags::SEGV_CODES,
-        17 => flags::CHILD_CODES,
-        _ => &[],
-    };
-    match names.iter().find(|(code, _)| *code == u64::from(info.code.cast_unsigned())) {
-        Some((_, name)) => out.push_str(name),
-        None => _ = write!(out, "{}", info.code),
-    }
-    let low = |index: usize| info.fields[index] as u32;
-    let high = |index: usize| (info.fields[index] >> 32) as u32;
-    let _ = match number {
-        _ if is_fault => write!(out, ", si_addr={:#x}", info.fields[0]),
-        17 if info.code > 0 => {
-            write!(out, ", si_pid={}, si_uid={}, si_status={}", low(0), high(0), low(1).cast_signed())
-        }
-        _ if info.code <= 0 && info.code != -2 => write!(out, ", si_pid={}, si_uid={}", low(0), high(0)),
-        _ => Ok(()),
-    };
-    out.push('}');
 }
 
 fn write_wait_status(out: &mut String, status: i32) {

@@ -172,11 +172,35 @@ pub const POLL_EVENTS: Names = &[
 
 pub const EPOLL_OP: Names = &[(1, "EPOLL_CTL_ADD"), (2, "EPOLL_CTL_DEL"), (3, "EPOLL_CTL_MOD")];
 pub const EPOLL_CREATE: Names = &[(0o2_000_000, "EPOLL_CLOEXEC")];
-pub const EVENTFD: Names = &[(1, "EFD_SEMAPHORE"), (0o4000, "EFD_NONBLOCK"), (0o2_000_000, "EFD_CLOEXEC")];
-pub const TIMERFD_CREATE: Names = &[(0o4000, "TFD_NONBLOCK"), (0o2_000_000, "TFD_CLOEXEC")];
+pub const EVENTFD: Names = &[(1, "EFD_SEMAPHORE"), (0o2_000_000, "EFD_CLOEXEC"), (0o4000, "EFD_NONBLOCK")];
+pub const TIMERFD_CREATE: Names = &[(0o2_000_000, "TFD_CLOEXEC"), (0o4000, "TFD_NONBLOCK")];
 pub const TIMERFD_SET: Names = &[(1, "TFD_TIMER_ABSTIME"), (2, "TFD_TIMER_CANCEL_ON_SET")];
-pub const SIGNALFD: Names = &[(0o4000, "SFD_NONBLOCK"), (0o2_000_000, "SFD_CLOEXEC")];
+pub const SIGNALFD: Names = &[(0o2_000_000, "SFD_CLOEXEC"), (0o4000, "SFD_NONBLOCK")];
 pub const INOTIFY_INIT: Names = &[(0o4000, "IN_NONBLOCK"), (0o2_000_000, "IN_CLOEXEC")];
+pub const INOTIFY: Names = &[
+    (0x1, "IN_ACCESS"),
+    (0x2, "IN_MODIFY"),
+    (0x4, "IN_ATTRIB"),
+    (0x8, "IN_CLOSE_WRITE"),
+    (0x10, "IN_CLOSE_NOWRITE"),
+    (0x20, "IN_OPEN"),
+    (0x40, "IN_MOVED_FROM"),
+    (0x80, "IN_MOVED_TO"),
+    (0x100, "IN_CREATE"),
+    (0x200, "IN_DELETE"),
+    (0x400, "IN_DELETE_SELF"),
+    (0x800, "IN_MOVE_SELF"),
+    (0x2000, "IN_UNMOUNT"),
+    (0x4000, "IN_Q_OVERFLOW"),
+    (0x8000, "IN_IGNORED"),
+    (0x0100_0000, "IN_ONLYDIR"),
+    (0x0200_0000, "IN_DONT_FOLLOW"),
+    (0x0400_0000, "IN_EXCL_UNLINK"),
+    (0x1000_0000, "IN_MASK_CREATE"),
+    (0x2000_0000, "IN_MASK_ADD"),
+    (0x4000_0000, "IN_ISDIR"),
+    (0x8000_0000, "IN_ONESHOT"),
+];
 pub const PIDFD: Names = &[(0o4000, "PIDFD_NONBLOCK")];
 pub const TIMER_FLAGS: Names = &[(1, "TIMER_ABSTIME")];
 
@@ -327,6 +351,8 @@ pub const IOCTLS: Names = &[
     (0x5450, "FIONCLEX"),
     (0x5451, "FIOCLEX"),
     (0x5452, "FIOASYNC"),
+    (0x4004_4900, "INOTIFY_IOC_SETNEXTWD"),
+    (0x4008_5400, "TFD_IOC_SET_TICKS"),
     (0x8004_5430, "TIOCGPTN"),
     (0x4004_5431, "TIOCSPTLCK"),
     (0x802c_542a, "TCGETS2"),

@@ -15,6 +15,7 @@
 
 mod args;
 mod flags;
+mod siginfo;
 mod table;
 
 use core::{
@@ -143,7 +144,7 @@ pub fn signal(ctx: &Context, info: &SigInfo) {
     let _ = write!(line, "[pid {:>5}] --- ", ctx.thread.tid());
     flags::write_signal(&mut line, u64::from(info.signal().number()));
     line.push(' ');
-    args::write_signal_info(&mut line, info);
+    siginfo::write_signal_info(&mut line, info);
     line.push_str(" ---\n");
     PRINTER.lock().print(ctx.thread.tid(), &line, false);
 }

@@ -47,6 +47,8 @@ pub enum Arg {
     SignalSet,
     /// `struct sigaction` as the kernel has it.
     SignalAction,
+    /// `siginfo_t`.
+    SignalInfo,
     /// `struct timespec`.
     Timespec,
     /// `struct timeval`.
@@ -85,6 +87,8 @@ pub enum Arg {
     OutSignalSet,
     /// Filled: `struct sigaction`.
     OutSignalAction,
+    /// Filled: `siginfo_t`.
+    OutSignalInfo,
     /// Filled: `struct timespec`.
     OutTimespec,
     /// Filled: `struct timeval`.
@@ -115,6 +119,7 @@ impl Arg {
                 | OutVectors(_)
                 | OutSignalSet
                 | OutSignalAction
+                | OutSignalInfo
                 | OutTimespec
                 | OutTimeval
                 | OutTimerSpec
@@ -150,7 +155,7 @@ pub fn arguments(call: Sysno, words: &[usize; 6]) -> &'static [Arg] {
             _ => 6,
         },
         Sysno::mremap if words[3] & 2 == 0 => 4,
-        Sysno::clone if words[0] & 0x0138_0000 == 0 => 2,
+        Sysno::clone if words[0] & 0x0138_1000 == 0 => 2,
         _ => all.len(),
     };
     &all[..count.min(all.len())]
@@ -229,7 +234,7 @@ fn all_arguments(call: Sysno) -> &'static [Arg] {
         Sysno::execveat => &[DirFd, Text, Texts, TextCount, Flags(flags::AT)],
         Sysno::exit | Sysno::exit_group => &[Int],
         Sysno::wait4 => &[Int, OutWaitStatus, Flags(flags::WAIT), OutPointer],
-        Sysno::waitid => &[Choice(flags::ID_TYPE), Int, OutPointer, Flags(flags::WAIT), OutPointer],
+        Sysno::waitid => &[Choice(flags::ID_TYPE), Int, OutSignalInfo, Flags(flags::WAIT), OutPointer],
         Sysno::kill => &[Int, Signal],
         Sysno::tgkill => &[Int, Int, Signal],
         Sysno::tkill => &[Int, Signal],
@@ -255,7 +260,9 @@ fn all_arguments(call: Sysno) -> &'static [Arg] {
         Sysno::setuid | Sysno::setgid | Sysno::getpgid | Sysno::getsid => &[Int],
         Sysno::setpgid => &[Int, Int],
         Sysno::rt_sigpending => &[OutSignalSet, Unsigned],
-        Sysno::rt_sigtimedwait => &[SignalSet, OutPointer, Timespec, Unsigned],
+        Sysno::rt_sigtimedwait => &[SignalSet, OutSignalInfo, Timespec, Unsigned],
+        Sysno::rt_sigqueueinfo => &[Int, Signal, SignalInfo],
+        Sysno::rt_tgsigqueueinfo => &[Int, Int, Signal, SignalInfo],
         Sysno::rt_sigsuspend => &[SignalSet, Unsigned],
         Sysno::sigaltstack => &[Pointer, OutPointer],
         Sysno::statfs => &[Text, OutPointer],
@@ -276,7 +283,8 @@ fn all_arguments(call: Sysno) -> &'static [Arg] {
         Sysno::clock_settime => &[Choice(flags::CLOCKS), Timespec],
         Sysno::clock_nanosleep => &[Choice(flags::CLOCKS), Flags(flags::TIMER_FLAGS), Timespec, OutTimespec],
         Sysno::inotify_init1 => &[Flags(flags::INOTIFY_INIT)],
-        Sysno::inotify_add_watch => &[Fd, Text, Hex],
+        Sysno::inotify_add_watch => &[Fd, Text, Flags(flags::INOTIFY)],
+        Sysno::inotify_rm_watch => &[Fd, Int],
         Sysno::openat => &[DirFd, Text, OpenFlags, Mode],
         Sysno::mkdirat => &[DirFd, Text, Mode],
         Sysno::newfstatat => &[DirFd, Text, OutStat, Flags(flags::AT)],
@@ -293,6 +301,7 @@ fn all_arguments(call: Sysno) -> &'static [Arg] {
         Sysno::timerfd_create => &[Choice(flags::CLOCKS), Flags(flags::TIMERFD_CREATE)],
         Sysno::timerfd_settime => &[Fd, Flags(flags::TIMERFD_SET), TimerSpec, OutTimerSpec],
         Sysno::timerfd_gettime => &[Fd, OutTimerSpec],
+        Sysno::signalfd => &[Fd, SignalSet, Unsigned],
         Sysno::signalfd4 => &[Fd, SignalSet, Unsigned, Flags(flags::SIGNALFD)],
         Sysno::eventfd => &[Unsigned],
         Sysno::eventfd2 => &[Unsigned, Flags(flags::EVENTFD)],
@@ -302,7 +311,8 @@ fn all_arguments(call: Sysno) -> &'static [Arg] {
         Sysno::memfd_create => &[Text, Flags(flags::MEMFD)],
         Sysno::rseq => &[Pointer, Hex, Flags(flags::RSEQ), Hex],
         Sysno::pidfd_open => &[Int, Flags(flags::PIDFD)],
-        Sysno::pidfd_send_signal => &[Fd, Signal, Pointer, Hex],
+        Sysno::pidfd_send_signal => &[Fd, Signal, SignalInfo, Hex],
+        Sysno::pidfd_getfd => &[Fd, Fd, Hex],
         Sysno::close_range => &[Unsigned, Unsigned, Hex],
         _ => &[Hex, Hex, Hex, Hex, Hex, Hex],
     }

@@ -17,6 +17,8 @@ mod status;
 mod sys;
 mod system;
 
+pub use self::process::process_of_directory;
+
 use spin::Once;
 
 use super::{

@@ -4,7 +4,7 @@
 
 use super::{
     super::{
-        Inode, InodeKind, Link, Path,
+        Inode, InodeKind, Link, Path, mount,
         pseudo::{DirInode, Directory, Identity, LinkInode, Name, TextInode},
     },
     fd, file_system, inode_number, parse_number, status,
@@ -63,6 +63,8 @@ impl Subject {
 enum Entry {
     /// A text for everybody.
     Text(fn(&Subject, &Context) -> Result<Vec<u8>>),
+    /// A text for everybody about the mounts, which can be polled for changes of them.
+    Mounts(fn(&Subject, &Context) -> Result<Vec<u8>>),
     /// A text for those who may look into the process, and the permissions that it shows.
     Secret(u16, fn(&Subject, &Context) -> Result<Vec<u8>>),
     /// A text that the owner may change.
@@ -90,8 +92,8 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("limits", Entry::Text(status::limits)),
     ("loginuid", Entry::Text(status::loginuid)),
     ("maps", Entry::Secret(0o444, status::maps)),
-    ("mountinfo", Entry::Text(status::mountinfo)),
-    ("mounts", Entry::Text(status::mounts)),
+    ("mountinfo", Entry::Mounts(status::mountinfo)),
+    ("mounts", Entry::Mounts(status::mounts)),
     ("oom_score", Entry::Text(status::oom_score)),
     ("oom_score_adj", Entry::Setting(status::oom_score_adj, status::set_oom_score_adj)),
     ("personality", Entry::Secret(0o400, status::personality)),
@@ -123,6 +125,12 @@ pub(super) fn directory_of_id(id: u32) -> Option<Arc<dyn Inode>> {
     Some(directory(Subject { process, thread, id, is_task: false }))
 }
 
+/// The process whose directory `inode` is; `None` for all other inodes, those of threads among them.
+pub fn process_of_directory(inode: &Arc<dyn Inode>) -> Option<Arc<Process>> {
+    let subject = &inode.downcast::<DirInode<ProcessDir>>()?.directory().0;
+    (!subject.is_task).then(|| subject.process.clone())
+}
+
 fn directory(subject: Subject) -> Arc<dyn Inode> {
     let number = inode_number(subject.id, if subject.is_task { 2 } else { 1 });
     let identity = Identity { number, permissions: 0o555, owner: subject.owner() };
@@ -151,6 +159,10 @@ impl ProcessDir {
             Entry::Text(show) => {
                 let identity = identity(0o444);
                 Arc::new(TextInode::new(fs, identity, move |ctx| show(&subject, ctx)))
+            }
+            Entry::Mounts(show) => {
+                let inode = TextInode::new(fs, identity(0o444), move |ctx| show(&subject, ctx));
+                Arc::new(inode.polled_for(mount::changes()))
             }
             Entry::Secret(permissions, show) => {
                 let identity = identity(permissions);

@@ -13,7 +13,14 @@ use super::{
     },
     file_system, inode_number,
 };
-use crate::{events::epoll, file::table::NR_OPEN, fs::pipe, prelude::*, process::table, random, system};
+use crate::{
+    events::{epoll, inotify::limits::Limit},
+    file::table::NR_OPEN,
+    fs::pipe,
+    prelude::*,
+    process::table,
+    random, system,
+};
 
 type Show = fn(&Context) -> Result<Vec<u8>>;
 type Store = fn(&Context, &[u8]) -> Result<()>;
@@ -60,9 +67,9 @@ const RANDOM: &[(&str, Node)] = &[
 
 const FS: &[(&str, Node)] = &[
     ("epoll", Dir(EPOLL)),
-    ("epoll", Dir(&[("max_user_watches", Setting(show_max_watches, store_max_watches))])),
     ("file-max", Fixed(|_| text(format_args!("{}\n", i64::MAX)))),
     ("file-nr", Fixed(|_| text(format_args!("{}\t0\t{}\n", crate::file::open_descriptions(), i64::MAX)))),
+    ("inotify", Dir(INOTIFY)),
     ("nr_open", Fixed(|_| text(format_args!("{NR_OPEN}\n")))),
     ("overflowgid", Fixed(|_| text(format_args!("65534\n")))),
     ("overflowuid", Fixed(|_| text(format_args!("65534\n")))),
@@ -79,6 +86,16 @@ const EPOLL: &[(&str, Node)] = &[(
         |_, bytes| epoll::set_max_user_watches(parse(bytes)?),
     ),
 )];
+
+const INOTIFY: &[(&str, Node)] = &[
+    ("max_queued_events", Setting(|_| show(Limit::QueuedEvents), |_, bytes| Limit::QueuedEvents.set(parse(bytes)?))),
+    ("max_user_instances", Setting(|_| show(Limit::UserInstances), |_, bytes| Limit::UserInstances.set(parse(bytes)?))),
+    ("max_user_watches", Setting(|_| show(Limit::UserWatches), |_, bytes| Limit::UserWatches.set(parse(bytes)?))),
+];
+
+fn show(limit: Limit) -> Result<Vec<u8>> {
+    text(format_args!("{}\n", limit.get()))
+}
 
 const NET: &[(&str, Node)] = &[("core", Dir(&[("somaxconn", Fixed(|_| text(format_args!("4096\n"))))]))];
 
@@ -181,14 +198,6 @@ fn store_printk(_ctx: &Context, bytes: &[u8]) -> Result<()> {
     let first = first_line(bytes).split(u8::is_ascii_whitespace).next().unwrap_or(&[]);
     crate::log::set_console_level(parse(first)?);
     Ok(())
-}
-
-fn show_max_watches(_ctx: &Context) -> Result<Vec<u8>> {
-    text(format_args!("{}\n", crate::events::epoll::max_user_watches()))
-}
-
-fn store_max_watches(_ctx: &Context, bytes: &[u8]) -> Result<()> {
-    crate::events::epoll::set_max_user_watches(parse(bytes)?)
 }
 
 fn boot_id() -> &'static str {

@@ -7,6 +7,7 @@
 //! is gone.
 
 mod elf;
+mod executable;
 mod stack;
 
 use alloc::ffi::CString;
@@ -15,12 +16,12 @@ use core::sync::atomic::Ordering;
 use ostd::arch::cpu::context::{FpuContext, UserContext};
 
 use self::elf::{Elf, Segment};
-use super::{Flow, Program, Resource, Work, clone, table};
+pub use self::executable::Executable;
+use super::{Flow, Program, Resource, Work, clone, exit, table};
 use crate::{
-    file::IoDst,
-    fs::{Inode, InodeKind, MountFlags, Path, Start, Walk, WalkFlags, walk},
+    fs::{MountFlags, Path, Start, Walk, WalkFlags},
     prelude::*,
-    process::credentials::{Credentials, Permission},
+    process::credentials::Credentials,
     vm::{AddressSpace, Protection, SegmentRequest},
 };
 
@@ -34,43 +35,6 @@ const RELOCATABLE_BASE: Vaddr = 0x5555_5555_4000;
 pub const MAX_STRING: usize = 32 * PAGE_SIZE;
 /// The most that arguments and environment may take whatever the stack limit says (three quarters of 8 MiB).
 pub const MAX_ARGUMENTS: usize = 6 << 20;
-
-/// A file that may be executed.
-#[derive(Clone)]
-pub struct Executable {
-    /// Where it was found.
-    pub path: Path,
-}
-
-impl Executable {
-    /// Checks that `path` is a regular file that the caller may execute.
-    ///
-    /// # Errors
-    /// `EACCES` if it is not.
-    pub fn new(ctx: &Context, path: Path) -> Result<Self> {
-        let inode = path.inode();
-        let is_forbidden = path.mount().flags().contains(MountFlags::NO_EXEC);
-        if inode.kind() != InodeKind::Regular || is_forbidden {
-            return Err(EACCES);
-        }
-        walk::check_inode(&ctx.credentials(), inode, Permission::EXEC)?;
-        Ok(Self { path })
-    }
-
-    fn inode(&self) -> &Arc<dyn Inode> {
-        self.path.inode()
-    }
-
-    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<usize> {
-        self.inode().read_at(offset, &mut IoDst::from_slice(bytes))
-    }
-
-    /// # Errors
-    /// `ENOEXEC` if the file ends before.
-    fn read_exact(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
-        if self.read_at(offset, bytes)? < bytes.len() { Err(ENOEXEC) } else { Ok(()) }
-    }
-}
 
 /// What a caller of `execve(2)` wants.
 pub struct Request {
@@ -375,15 +339,17 @@ fn become_only_thread(ctx: &Context) -> Result<()> {
 /// The point of no return.
 fn switch_to(ctx: &Context, image: Image) {
     let (thread, process) = (&ctx.thread, &ctx.process);
+    // What others may wait for in memory that is shared with them (Linux's `exec_mm_release`).
+    crate::futex::exit_robust_list(ctx);
+    exit::clear_child_tid(ctx);
     ctx.local.replace_vm(image.vm.clone());
     let old = process.vm.lock().replace(image.vm);
     drop(old);
     clone::release_vfork_parent(thread);
-    *process.program.lock() = image.program;
+    let old = core::mem::replace(&mut *process.program.lock(), image.program);
+    drop(old);
     *thread.name.lock() = image.command;
     *thread.credentials.lock() = Arc::new(image.credentials);
-    thread.clear_child_tid.store(0, Ordering::Relaxed);
-    thread.robust_list.store(0, Ordering::Relaxed);
     process.has_executed.store(true, Ordering::Relaxed);
     unshare_files(ctx);
     crate::signal::on_exec(ctx);
