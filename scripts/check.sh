@@ -53,4 +53,12 @@ step "host tests: libraries"
 for manifest in $HOST_LIBS; do
     cargo test --quiet --locked --manifest-path "$manifest" --target-dir target/libs
 done
+step "models of the readiness core, with at most one preemption"
+sh scripts/loom.sh --quick
+
+step "documentation: nothing missing, no broken link"
+for manifest in $HOST_LIBS; do
+    RUSTDOCFLAGS="-D missing_docs -D rustdoc::broken_intra_doc_links" cargo doc --quiet --locked --no-deps \
+        --manifest-path "$manifest" --target-dir target/libs
+done
 step "check: all is well"
