@@ -48,7 +48,7 @@ test: quiet-setup ## everything: check, ktest, test/apps and real programs, on t
 ktest: quiet-setup ## the kernel's own tests, in QEMU
 	@sh scripts/ktest.sh $(KTEST)
 
-loom: quiet-setup ## the models of the concurrent parts, exhaustively (minutes)
+loom: quiet-setup ## the models of the concurrent parts, exhaustively or at random (minutes)
 	@sh scripts/loom.sh
 
 mutants: quiet-setup ## shows that each model catches the mistake it is there for

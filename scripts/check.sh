@@ -8,6 +8,8 @@ POLLUX_ROOT=$(cd "$(dirname "$0")/.." && pwd)
 . "$POLLUX_ROOT/scripts/env.sh"
 cd "$POLLUX_ROOT"
 
+sh scripts/ostd.sh
+
 cargo() { sh scripts/cargo.sh "$@"; }
 step() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 
@@ -40,9 +42,9 @@ for manifest in $HOST_LIBS; do
 done
 
 step "lints: kernel"
-RUSTFLAGS="$KERNEL_FLAGS" cargo clippy --quiet --locked -p pollux $KERNEL_TARGET -- -D warnings
+RUSTFLAGS="$KERNEL_FLAGS" cargo clippy --quiet --locked --no-deps -p pollux $KERNEL_TARGET -- -D warnings
 step "lints: kernel with its tests"
-RUSTFLAGS="$KERNEL_FLAGS --cfg ktest -C panic=unwind" cargo clippy --quiet --locked -p pollux $KERNEL_TARGET-ktest -- -D warnings
+RUSTFLAGS="$KERNEL_FLAGS --cfg ktest -C panic=unwind" cargo clippy --quiet --locked --no-deps -p pollux $KERNEL_TARGET-ktest -- -D warnings
 
 step "host tests: tools"
 cargo test --quiet --release --locked --manifest-path tools/Cargo.toml --target-dir target/host
@@ -50,5 +52,13 @@ cargo test --quiet --release --locked --manifest-path tools/Cargo.toml --target-
 step "host tests: libraries"
 for manifest in $HOST_LIBS; do
     cargo test --quiet --locked --manifest-path "$manifest" --target-dir target/libs
+done
+step "models of the readiness core, with at most one preemption"
+sh scripts/loom.sh --quick
+
+step "documentation: nothing missing, no broken link"
+for manifest in $HOST_LIBS; do
+    RUSTDOCFLAGS="-D missing_docs -D rustdoc::broken_intra_doc_links" cargo doc --quiet --locked --no-deps \
+        --manifest-path "$manifest" --target-dir target/libs
 done
 step "check: all is well"

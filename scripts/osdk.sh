@@ -21,7 +21,12 @@ test) CARGO_TARGET_DIR=$POLLUX_ROOT/target/ktest ;;
 *) CARGO_TARGET_DIR=$POLLUX_ROOT/target ;;
 esac
 export CARGO_TARGET_DIR
+# Kernel stacks of 64 KiB. OSTD's default of 512 KiB makes every fork(2) map eight times as many pages.
+OSTD_TASK_STACK_SIZE_IN_PAGES=16
+export OSTD_TASK_STACK_SIZE_IN_PAGES
 PATH=$POLLUX_ROOT/scripts/osdk-shim:$PATH
+
+sh "$POLLUX_ROOT/scripts/ostd.sh"
 
 # A base crate whose lock file is older than the committed one starts anew.
 for base in "$CARGO_TARGET_DIR"/osdk/*-base; do

@@ -37,7 +37,7 @@ tools_present() {
     for tool in cargo rustc qemu-system-x86_64 gcc busybox dash python3 strace; do
         command -v "$tool" >/dev/null 2>&1 || return 1
     done
-    [ -x "$TOOLS/bin/cargo-osdk" ] && [ -e "$LINUX/vmlinuz" ]
+    [ -x "$TOOLS/bin/cargo-osdk" ] && [ -e "$LINUX/vmlinuz" ] && [ -f "$POLLUX_ROOT/ostd/patched/.stamp" ]
 }
 
 if [ -f "$STAMP" ] && tools_present && [ "$(stamp_text)" = "$(cat "$STAMP")" ]; then
@@ -161,6 +161,10 @@ if [ ! -e "$LINUX/vmlinuz" ]; then
     rm -rf "$unpack"
     ln -sf "$(basename "$(ls "$LINUX"/vmlinuz-* | tail -n 1)")" "$LINUX/vmlinuz"
 fi
+
+# --- OSTD -------------------------------------------------------------------------------------------------------------
+
+sh "$POLLUX_ROOT/scripts/ostd.sh"
 
 stamp_text >"$STAMP"
 say "set-up is complete; the compiler is $POLLUX_TOOLCHAIN_NAME ($version)"

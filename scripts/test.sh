@@ -42,6 +42,8 @@ EOF
     total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed))
     printf '%5d passed, %d failed  (%d s)\n' "$passed" "$failed" $(($(date +%s) - begun))
     if [ "$failed" != 0 ]; then
+        echo "--- what failed in $log:"
+        grep -n -A 3 -E '^not ok|^error|panicked at|^test .* FAILED|\.\.\. FAILED' "$log" | head -n 60 | sed 's/^/    /'
         echo "--- the end of $log:"
         tail -n 25 "$log" | sed 's/^/    /'
     fi

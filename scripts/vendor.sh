@@ -10,7 +10,8 @@ POLLUX_ROOT=$(cd "$(dirname "$0")/.." && pwd)
 cd "$POLLUX_ROOT"
 
 library=$(rustc --print sysroot)/lib/rustlib/src/rust/library
-set -- --sync tools/Cargo.toml --sync test/apps/rust/Cargo.toml
+sh scripts/ostd.sh
+set -- --sync ostd/registry/Cargo.toml --sync tools/Cargo.toml --sync test/apps/rust/Cargo.toml
 [ ! -f "$library/Cargo.toml" ] || set -- "$@" --sync "$library/Cargo.toml"
 
 rm -rf ostd/vendor.new

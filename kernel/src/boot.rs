@@ -20,7 +20,6 @@ const DEFAULT_INITS: [&str; 5] = ["/init", "/sbin/init", "/etc/init", "/bin/init
 /// If there is no root to mount or no program to run: the boot loader gave the kernel nothing to do.
 pub fn run() {
     trace::init();
-    sched::probe_interrupts();
     device::init();
     system::start_load_average();
     if let Err(error) = fs::init(ostd::boot::boot_info().initramfs) {

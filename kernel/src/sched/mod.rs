@@ -35,9 +35,8 @@ use core::sync::atomic::{
 };
 
 use ostd::{
-    cpu::{CpuId, CpuSet, PinCurrentCpu, all_cpus, num_cpus},
+    cpu::{CpuId, PinCurrentCpu, all_cpus, num_cpus},
     irq::disable_local,
-    smp::inter_processor_call,
     task::{
         Task, TaskOptions, disable_preempt, halt_cpu,
         scheduler::{EnqueueFlags, LocalRunQueue, Scheduler, UpdateFlags, enable_preemption_on_cpu, inject_scheduler},
@@ -104,39 +103,6 @@ pub fn on_switched() {
         queue.departures.store(queue.departures.load(Relaxed) + 1, Release);
     }
 }
-
-/// Whether only the boot CPU may run programs.
-static IS_ALONE: AtomicBool = AtomicBool::new(false);
-
-/// Whether programs may run on `cpu`.
-pub fn is_usable(cpu: CpuId) -> bool {
-    cpu == CpuId::bsp() || !IS_ALONE.load(Relaxed)
-}
-
-/// Checks that interrupts between CPUs arrive, and keeps to the boot CPU if they do not: translations of other CPUs could not
-/// be flushed. OSTD 0.18.0 misdirects them where there is no x2APIC, as in QEMU 7.2 without KVM. Call once, on the boot CPU,
-/// before the first program.
-pub fn probe_interrupts() {
-    static ANSWERS: AtomicUsize = AtomicUsize::new(0);
-    let mut others = CpuSet::new_empty();
-    all_cpus().filter(|cpu| *cpu != CpuId::bsp()).for_each(|cpu| others.add(cpu));
-    let expected = others.count();
-    inter_processor_call(&others, || {
-        ANSWERS.fetch_add(1, Relaxed);
-    });
-    let deadline = time::Deadline::after_nanos(PROBE_NANOS);
-    while ANSWERS.load(Relaxed) < expected {
-        if deadline.has_passed() {
-            IS_ALONE.store(true, Relaxed);
-            ostd::warn!("interrupts between CPUs do not arrive: only one CPU is used");
-            return;
-        }
-        halt_cpu(); // Until the next tick, a millisecond away.
-    }
-}
-
-/// How long the other CPUs have to answer at boot, in nanoseconds.
-const PROBE_NANOS: u64 = 300_000_000;
 
 fn run_idle_task(body: impl FnOnce() + Send + 'static) {
     let task = TaskOptions::new(body).data(TaskData::Idle).build();
@@ -272,7 +238,7 @@ impl FifoScheduler {
             Some(TaskData::User(thread)) => thread,
             _ => return disable_preempt().current_cpu(),
         };
-        let is_allowed = |cpu: &CpuId| is_usable(*cpu) && thread.sched.may_run_on(*cpu);
+        let is_allowed = |cpu: &CpuId| thread.sched.may_run_on(*cpu);
         if let Some(cpu) = thread.sched.last_cpu()
             && !self.is_off_cpu(thread, cpu)
         {
@@ -306,9 +272,6 @@ impl FifoScheduler {
 
     /// Takes the longest waiting task of the longest other queue that may run on `thief`.
     fn steal_for(&self, thief: CpuId) -> Option<Arc<Task>> {
-        if !is_usable(thief) {
-            return None;
-        }
         let others = all_cpus().filter(|cpu| *cpu != thief);
         let victim = others.max_by_key(|cpu| self.queue(*cpu).waiting.load(Relaxed))?;
         let queue = self.queue(victim);

@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 use ostd::mm::MAX_USERSPACE_VADDR;
 use readiness::{
     Timeout, WaitError,
-    epoll::{AddError, Epoll, EpollEvent, EpollWaitError, ModifyError, Sink},
+    epoll::{AddError, Epoll, EpollEvent, EpollWaitError, Fault, ModifyError, Sink},
 };
 
 use super::sigmask::{self, SigMask};
@@ -92,7 +92,23 @@ pub fn sys_epoll_wait(ctx: &Context, wait: Wait) -> Result<isize> {
     let max = wait.max as usize;
     let mut buffer = UserBuffer::new(ctx, wait.events, max)?;
     let epoll = epoll_of(&description)?;
-    match epoll.wait(&mut ctx.waiter.borrow_mut(), max, wait.timeout, &mut buffer) {
+    match epoll.harvest(max, &mut buffer) {
+        Ok(0) => sleep(ctx, epoll, max, wait.timeout, &mut buffer),
+        Ok(count) => Ok(count as isize),
+        Err(Fault) => Err(EFAULT),
+    }
+}
+
+/// [`sys_epoll_wait`] when nothing is ready.
+fn sleep(
+    ctx: &Context,
+    epoll: &Epoll<Description>,
+    max: usize,
+    timeout: Timeout<Deadline>,
+    buffer: &mut UserBuffer<'_>,
+) -> Result<isize> {
+    let Ok(deadline) = timeout.deadline() else { return Ok(0) };
+    match epoll.wait(&mut ctx.waiter.borrow_mut(), max, deadline, buffer) {
         Ok(count) => Ok(count as isize),
         Err(EpollWaitError::Wait(WaitError::TimedOut)) => Ok(0),
         Err(EpollWaitError::Wait(WaitError::Interrupted)) => Err(EINTR),
@@ -119,6 +135,7 @@ pub struct Wait {
 
 impl Wait {
     /// Decodes the arguments of `epoll_wait(2)`: the timeout is in milliseconds, negative for none.
+    #[inline]
     pub fn in_millis([epfd, events, max, timeout, ..]: [usize; 6]) -> Self {
         let timeout = sigmask::timeout_from_millis(timeout as i32);
         Self { epfd: epfd as Fd, events, max: max as i32, timeout }
@@ -137,8 +154,13 @@ impl Wait {
     }
 }
 
-/// The caller's array of events.
-struct UserBuffer<'a>(VmWriter<'a, Fallible>);
+/// What is left of the caller's array of events.
+struct UserBuffer<'a> {
+    ctx: &'a Context<'a>,
+    address: Vaddr,
+    /// Bytes.
+    room: usize,
+}
 
 impl<'a> UserBuffer<'a> {
     /// The array of `max` events at `address`. What would lie beyond user space faults when it is written: programs pass the
@@ -146,20 +168,34 @@ impl<'a> UserBuffer<'a> {
     ///
     /// # Errors
     /// `EFAULT` if it does not begin in user space.
-    fn new(ctx: &'a Context, address: Vaddr, max: usize) -> Result<Self> {
+    fn new(ctx: &'a Context<'a>, address: Vaddr, max: usize) -> Result<Self> {
         let room = MAX_USERSPACE_VADDR.checked_sub(address).ok_or(EFAULT)?;
-        ctx.writer(address, room.min(max * size_of::<RawEvent>())).map(Self)
+        Ok(Self { ctx, address, room: room.min(max * size_of::<RawEvent>()) })
+    }
+
+    /// Copies out up to [`BATCH`] events. Inlined, because nearly always there is just one, and the compiler knows it. Returns how many were copied whole.
+    #[inline]
+    fn put_batch(&mut self, events: &[EpollEvent]) -> usize {
+        let mut raw: ArrayVec<RawEvent, BATCH> = ArrayVec::new();
+        // Not collected: that would copy the whole array.
+        raw.extend(events.iter().map(encode_event));
+        let bytes = raw.as_bytes();
+        let Ok(mut writer) = self.ctx.writer(self.address, bytes.len().min(self.room)) else { return 0 };
+        let copied = match writer.write_fallible(&mut VmReader::from(bytes).to_fallible()) {
+            Ok(copied) | Err((_, copied)) => copied / size_of::<RawEvent>(),
+        };
+        self.address += copied * size_of::<RawEvent>();
+        self.room -= copied * size_of::<RawEvent>();
+        copied
     }
 }
 
 impl Sink for UserBuffer<'_> {
+    #[inline]
     fn put(&mut self, events: &[EpollEvent]) -> usize {
         let mut total = 0;
         for batch in events.chunks(BATCH) {
-            let raw: ArrayVec<RawEvent, BATCH> = batch.iter().map(encode_event).collect();
-            let copied = match self.0.write_fallible(&mut VmReader::from(raw.as_bytes()).to_fallible()) {
-                Ok(copied) | Err((_, copied)) => copied / size_of::<RawEvent>(),
-            };
+            let copied = self.put_batch(batch);
             total += copied;
             if copied < batch.len() {
                 break;

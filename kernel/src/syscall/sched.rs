@@ -49,8 +49,7 @@ fn check_owner(ctx: &Context, target: &Thread) -> Result<()> {
 
 /// The mask of the CPUs that run programs.
 fn all_cpus() -> u64 {
-    let usable = ostd::cpu::all_cpus().filter(|cpu| crate::sched::is_usable(*cpu));
-    usable.fold(0, |mask, cpu| mask | 1u64.checked_shl(cpu.as_usize() as u32).unwrap_or(0))
+    ostd::cpu::all_cpus().fold(0, |mask, cpu| mask | 1u64.checked_shl(cpu.as_usize() as u32).unwrap_or(0))
 }
 
 /// `sched_getaffinity(2)`: the number of bytes written.

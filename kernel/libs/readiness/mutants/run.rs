@@ -6,7 +6,8 @@
 //! a mutation survives, no longer applies, or if a loom model has no mutation.
 
 use std::{
-    env, fs,
+    env, fmt, fs,
+    io::{self, Write},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
@@ -30,10 +31,28 @@ struct Edit {
     new: String,
 }
 
+#[derive(PartialEq, Eq)]
 enum Verdict {
     Caught,
     Survived,
     Broken(String),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Caught => out.write_str("caught by"),
+            Self::Survived => out.write_str("SURVIVED"),
+            Self::Broken(why) => write!(out, "BROKEN: {why}"),
+        }
+    }
+}
+
+impl Mutant {
+    /// Whether the title or the test contains `word`.
+    fn is_about(&self, word: &str) -> bool {
+        self.title.contains(word) || self.test.contains(word)
+    }
 }
 
 fn main() -> ExitCode {
@@ -42,17 +61,16 @@ fn main() -> ExitCode {
     let mutants = parse(&fs::read_to_string(source.join("mutants/TABLE.md")).expect("the table is readable"));
     let copy = Copy::new(source);
     let mut is_good = every_model_is_listed(source, &mutants);
-    for mutant in mutants.iter().filter(|mutant| mutant.title.contains(&wanted) || mutant.test.contains(&wanted)) {
-        let start = Instant::now();
+    let chosen: Vec<&Mutant> = mutants.iter().filter(|mutant| mutant.is_about(&wanted)).collect();
+    let start = Instant::now();
+    for (number, mutant) in (1..).zip(&chosen) {
+        print!("[{number:2}/{}] {} ... ", chosen.len(), mutant.title);
+        let _ = io::stdout().flush();
         let verdict = copy.try_mutant(source, mutant);
-        let word = match &verdict {
-            Verdict::Caught => "caught  ".into(),
-            Verdict::Survived => "SURVIVED".into(),
-            Verdict::Broken(why) => format!("BROKEN ({why})"),
-        };
-        println!("{word} {:>4} s  {}  [{}]", start.elapsed().as_secs(), mutant.title, mutant.test);
-        is_good &= matches!(verdict, Verdict::Caught);
+        println!("{verdict} {} {} ({} s)", mutant.binary, mutant.test, start.elapsed().as_secs());
+        is_good &= verdict == Verdict::Caught;
     }
+    println!("{} mutants, {}", chosen.len(), if is_good { "all caught" } else { "NOT ALL CAUGHT" });
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

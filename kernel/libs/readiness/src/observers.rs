@@ -8,7 +8,7 @@
 //!
 //! # Protocol
 //!
-//! `register` publishes first the slot, then the union of all masks. `notify` looks at that union without a lock and, if
+//! `register` publishes first the slot, then the union of all masks. A notifier looks at that union without a lock and, if
 //! somebody may be interested, picks targets under the lock, drops it, and calls them.
 //!
 //! # Invariants
@@ -17,8 +17,8 @@
 //!   pollees, or drop the last reference to anything. The price: it may hear once more after it left.
 //! - **O2** `notify` allocates nothing, and holds the lock for at most `VISITS` visits to shared observers and one turn of the
 //!   exclusive ones at a time.
-//! - **O3** Observers are kept in four lists by what they want (reading, writing, both, neither), so that
-//!   those that care only for the other direction are not walked at all.
+//! - **O3** Observers are kept in four lists by what they want (reading, writing, both, neither), each with the union of its
+//!   masks: a list in which nobody wants an event is not walked at all.
 //! - **O4** *Shared* observers all hear of an event, the newest first, as Linux's wait queues have it. Then
 //!   *exclusive* ones hear in turn, oldest first, until one says [`Claim::Taken`]. Whoever was asked goes to the end of the queue.
 //! - **O5** One notification calls each observer at most once, however the lists change meanwhile: shared ones in falling order of a
@@ -164,16 +164,6 @@ fn class_of(mask: u32) -> usize {
     read | write
 }
 
-/// The classes whose observers `events` can concern, as bits.
-fn classes_concerned(events: u32) -> u32 {
-    if events & !(READ_BITS | WRITE_BITS) != 0 {
-        return (1 << CLASSES) - 1;
-    }
-    let read = if events & READ_BITS != 0 { 1 << WANTS_READ | 1 << (WANTS_READ | WANTS_WRITE) } else { 0 };
-    let write = if events & WRITE_BITS != 0 { 1 << WANTS_WRITE | 1 << (WANTS_READ | WANTS_WRITE) } else { 0 };
-    read | write
-}
-
 struct Lists {
     slots: Slab<Slot, 1, 4>,
     /// How many slots are taken.
@@ -244,13 +234,12 @@ impl Observers {
         target.is_some()
     }
 
-    /// Calls those of `audience` who want to hear of `events`. Says whether an exclusive observer took them.
+    /// Calls those of `audience` who want to hear of `events`. Says whether an exclusive observer took them. To be called if somebody
+    /// [may be interested](Observers::are_interested).
     ///
     /// Nearly always there is just one observer, in the first slot: that is done here, in one hold of the lock.
+    #[inline(never)]
     pub(crate) fn notify(&self, events: IoEvents, audience: Audience) -> Claim {
-        if !self.are_interested(events) {
-            return Claim::NotTaken;
-        }
         let lists = self.lists.lock();
         if lists.count == 1 && lists.slots.get(0).target.is_some() {
             let (target, is_exclusive) = lists.only_one(events, audience);
@@ -396,6 +385,12 @@ impl Lists {
         self.slots.vacate(registration.index);
         self.count -= 1;
         target
+    }
+
+    /// The classes with somebody who may want `events`, as bits.
+    fn classes_wanting(&self, events: IoEvents) -> u32 {
+        let wanting = (0..CLASSES).filter(|class| self.unions[*class] & events.bits() != 0);
+        wanting.fold(0, |classes, class| classes | 1 << class)
     }
 
     fn union(&self) -> u32 {

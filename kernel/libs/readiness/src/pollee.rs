@@ -39,7 +39,7 @@ pub(crate) const VERIFY: bool = cfg!(any(debug_assertions, feature = "verify"));
 
 /// One thing that can be polled. See the [module](self).
 pub struct Pollee {
-    word: Word,
+    pub(crate) word: Word,
     pub(crate) observers: Observers,
 }
 
@@ -97,7 +97,11 @@ impl Pollee {
     #[inline]
     pub fn notify(&self, events: IoEvents) -> Claim {
         self.word.bump();
-        self.observers.notify(events, Audience::All)
+        if self.observers.are_interested(events) {
+            self.observers.notify(events, Audience::All)
+        } else {
+            Claim::NotTaken
+        }
     }
 
     /// The file changed, and nothing became ready by that.
@@ -109,6 +113,9 @@ impl Pollee {
     /// Offers `events`, which are ready still, to the next exclusive observer. Nothing changed, so nobody else is told.
     #[inline]
     pub fn pass_on(&self, events: IoEvents) -> Claim {
+        if !self.observers.are_interested(events) {
+            return Claim::NotTaken;
+        }
         self.observers.notify(events, Audience::NextInTurn)
     }
 
@@ -130,7 +137,7 @@ impl Pollee {
 
     /// Panics if `cached` is not what `compute` answers, provided that nothing changed while computing.
     #[cold]
-    fn verify(&self, cached: IoEvents, compute: impl FnOnce() -> IoEvents) {
+    pub(crate) fn verify(&self, cached: IoEvents, compute: impl FnOnce() -> IoEvents) {
         let ticket = self.word.ticket();
         // Somebody may have bumped between the look-up and the ticket.
         let Lookup::Fresh(cached_still) = self.word.look_up() else { return };

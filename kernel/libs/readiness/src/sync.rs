@@ -7,7 +7,8 @@
 //!
 //! - [`SpinLock`] is a leaf-level, IRQ-safe lock: in the kernel it disables local interrupts while it is held, because
 //!   notifications arrive in interrupt context.
-//! - [`Mutex`] may sleep: it is held while user memory is written and while other files are asked.
+//! - [`Mutex`] may sleep: it is held while user memory is written and while other files are asked. In the kernel it is OSTD's,
+//!   tried once before the way that can sleep: nearly always nobody holds it, and the trial is a quarter of the price.
 //! - `Arc` is `alloc`'s in every build. Loom's own cannot hold a `dyn Observer`; the price is that loom does not
 //!   explore reorderings *inside* the reference count, which is not ours to prove.
 
@@ -29,7 +30,24 @@ pub(crate) use under_model::{Lock as Mutex, Lock as SpinLock};
 
 #[cfg(all(feature = "ostd", not(any(loom, shuttle))))]
 mod in_kernel {
-    pub(crate) use ostd::sync::Mutex;
+    use ostd::sync::MutexGuard;
+
+    pub(crate) struct Mutex<T>(ostd::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(ostd::sync::Mutex::new(value))
+        }
+
+        #[inline]
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            match self.0.try_lock() {
+                Some(guard) => guard,
+                None => self.0.lock(),
+            }
+        }
+    }
+
     pub(crate) type SpinLock<T> = ostd::sync::SpinLock<T, ostd::sync::LocalIrqDisabled>;
 }
 

@@ -46,7 +46,7 @@ use core::{
     ops::{Deref, DerefMut},
 };
 
-use crate::{IoEvents, Pollee, observers::Audience, pollee::VERIFY, sync::SpinLock};
+use crate::{IoEvents, Pollee, observers::Audience, pollee::VERIFY, sync::SpinLock, word::Lookup};
 
 /// State that readiness depends on.
 pub trait Readiness {
@@ -94,7 +94,21 @@ impl<S: Readiness, const N: usize, P: Borrow<Pollee>> Tracked<S, N, P> {
     /// The readiness of `side`, from the cache if it is fresh.
     #[inline]
     pub fn poll(&self, side: usize) -> IoEvents {
-        self.pollee(side).look_up(|| self.readiness(side))
+        let pollee = self.pollee(side);
+        // `Pollee::look_up`, spelled out: everybody who asks a file comes this way, and reads it.
+        match pollee.word.look_up() {
+            Lookup::Fresh(events) => {
+                if VERIFY {
+                    pollee.verify(events, || self.readiness(side));
+                }
+                events
+            }
+            Lookup::Stale(ticket) => {
+                let events = self.state.lock().readiness(side);
+                pollee.word.publish(ticket, events);
+                events
+            }
+        }
     }
 
     /// Lends the state to look at.
@@ -108,7 +122,10 @@ impl<S: Readiness, const N: usize, P: Borrow<Pollee>> Tracked<S, N, P> {
     pub fn update<R>(&self, change: impl FnOnce(&mut Update<'_, S, N>) -> R) -> R {
         let (result, news) = self.change(change);
         for (side, events) in self.sides.iter().zip(news.into_iter().flatten()) {
-            let _ = side.borrow().observers.notify(events, Audience::All);
+            let observers = &side.borrow().observers;
+            if observers.are_interested(events) {
+                let _ = observers.notify(events, Audience::All);
+            }
         }
         result
     }
@@ -223,7 +240,10 @@ impl<const N: usize, P: Borrow<Pollee>> Drop for Pending<'_, N, P> {
     #[inline]
     fn drop(&mut self) {
         for (side, events) in self.sides.iter().zip(self.news.into_iter().flatten()) {
-            let _ = side.borrow().observers.notify(events, Audience::All);
+            let observers = &side.borrow().observers;
+            if observers.are_interested(events) {
+                let _ = observers.notify(events, Audience::All);
+            }
         }
     }
 }

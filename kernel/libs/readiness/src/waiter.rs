@@ -98,6 +98,21 @@ pub enum Timeout<D> {
     Never,
 }
 
+impl<D> Timeout<D> {
+    /// Until when to sleep; `None` for ever.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::TimedOut`] if there is no time to sleep.
+    pub fn deadline(self) -> Result<Option<D>, WaitError> {
+        match self {
+            Timeout::Now => Err(WaitError::TimedOut),
+            Timeout::At(deadline) => Ok(Some(deadline)),
+            Timeout::Never => Ok(None),
+        }
+    }
+}
+
 /// Why a wait ended without an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitError {
@@ -237,25 +252,20 @@ impl<P: Parker> Waiter<P> {
     ) -> Result<R, WaitError> {
         match check() {
             Some(result) => Ok(result),
-            None => self.block_until(subjects, timeout, check),
+            None => self.sleep_until(subjects, timeout.deadline()?, check),
         }
     }
 
     /// [`wait_until`](Waiter::wait_until) after a first check that was fruitless.
-    pub(crate) fn block_until<R>(
+    pub(crate) fn sleep_until<R>(
         &mut self,
         subjects: &impl Subjects,
-        timeout: Timeout<P::Deadline>,
+        deadline: Option<P::Deadline>,
         mut check: impl FnMut() -> Option<R>,
     ) -> Result<R, WaitError> {
-        let deadline = match timeout {
-            Timeout::Now => return Err(WaitError::TimedOut),
-            Timeout::At(deadline) => Some(deadline),
-            Timeout::Never => None,
-        };
         self.alarm.arm();
         self.register(subjects);
-        let (outcome, took_a_wake) = self.sleep_until(deadline, &mut check);
+        let (outcome, took_a_wake) = self.check_and_sleep(deadline, &mut check);
         self.deregister(subjects);
         if took_a_wake && outcome.is_ok() {
             subjects.pass_on();
@@ -264,7 +274,7 @@ impl<P: Parker> Waiter<P> {
     }
 
     /// The loop of an armed waiter. Returns disarmed, and says whether a wake was taken since the last fruitless check.
-    fn sleep_until<R>(
+    fn check_and_sleep<R>(
         &mut self,
         deadline: Option<P::Deadline>,
         check: &mut impl FnMut() -> Option<R>,

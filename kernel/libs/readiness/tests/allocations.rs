@@ -13,7 +13,7 @@ use readiness::{
     Claim, IoEvents, Mode, Observer, Parked, Parker, Pollable, Pollee, Timeout, Together, Unpark, Waiter,
     epoll::{EpollEvent, Sink, flags::EDGE},
 };
-use support::{File, level, new_epoll, new_topology, with_flags};
+use support::{File, level, new_epoll, new_topology, wait, with_flags};
 
 fn allocations(work: impl FnOnce()) -> u64 {
     measure(work).count_total
@@ -109,12 +109,12 @@ fn events_of_an_epoll_allocate_nothing() {
     }
     let mut waiter = Waiter::new(Restless);
     let mut counted = Counted(0);
-    let _ = epoll.wait(&mut waiter, 200, Timeout::At(()), &mut counted);
+    let _ = wait(&epoll, &mut waiter, 200, Timeout::At(()), &mut counted);
     let count = allocations(|| {
         files.iter().for_each(|file| file.post());
         epoll.harvest(200, &mut counted).unwrap();
         files.iter().for_each(|file| assert_eq!(file.drain(), 1));
-        let _ = epoll.wait(&mut waiter, 200, Timeout::At(()), &mut counted);
+        let _ = wait(&epoll, &mut waiter, 200, Timeout::At(()), &mut counted);
         epoll.modify(1, &files[1], level(1)).unwrap();
     });
     assert_eq!(count, 0);

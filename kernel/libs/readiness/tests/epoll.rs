@@ -15,7 +15,7 @@ use readiness::{
         flags::{EDGE, EXCLUSIVE, ONESHOT},
     },
 };
-use support::{Buffer, File, TestParker, harvest, level, new_epoll, new_topology, with_flags};
+use support::{Buffer, File, TestParker, harvest, level, new_epoll, new_topology, wait, with_flags};
 
 #[test]
 fn the_key_is_number_and_description() {
@@ -321,11 +321,11 @@ fn a_wait_that_does_not_sleep_registers_nothing_and_a_timeout_is_told() {
     let mut waiter = Waiter::new(parker);
     let mut buffer = Buffer::default();
     let timed_out = Err(EpollWaitError::Wait(WaitError::TimedOut));
-    assert_eq!(epoll.wait(&mut waiter, 1, Timeout::Now, &mut buffer), timed_out);
+    assert_eq!(wait(&epoll, &mut waiter, 1, Timeout::Now, &mut buffer), timed_out);
     bell.end(readiness::Parked::TimedOut);
-    assert_eq!(epoll.wait(&mut waiter, 1, Timeout::At(()), &mut buffer), timed_out);
+    assert_eq!(wait(&epoll, &mut waiter, 1, Timeout::At(()), &mut buffer), timed_out);
     file.post();
-    assert_eq!(epoll.wait(&mut waiter, 1, Timeout::Never, &mut buffer), Ok(1));
+    assert_eq!(wait(&epoll, &mut waiter, 1, Timeout::Never, &mut buffer), Ok(1));
     let mut buffer = Buffer::faulting_after(0);
-    assert_eq!(epoll.wait(&mut waiter, 1, Timeout::Never, &mut buffer), Err(EpollWaitError::Fault));
+    assert_eq!(wait(&epoll, &mut waiter, 1, Timeout::Never, &mut buffer), Err(EpollWaitError::Fault));
 }

@@ -16,7 +16,7 @@ use readiness::{
         flags::{EDGE, ONESHOT},
     },
 };
-use support::{Buffer, File, TestParker, harvest, level, new_topology, with_flags};
+use support::{Buffer, File, TestParker, harvest, level, new_topology, wait, with_flags};
 
 /// Explores all executions with at most `preemptions` preemptions; nearly all bugs need one or two.
 fn model(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
@@ -91,7 +91,7 @@ fn spawn_wait(epoll: &Arc<Epoll<File>>) -> thread::JoinHandle<Vec<u64>> {
     let epoll = epoll.clone();
     spawn(move || {
         let mut buffer = Buffer::default();
-        epoll.wait(&mut Waiter::new(TestParker::new()), 1, Timeout::Never, &mut buffer).unwrap();
+        wait(&epoll, &mut Waiter::new(TestParker::new()), 1, Timeout::Never, &mut buffer).unwrap();
         buffer.data()
     })
 }
@@ -109,6 +109,20 @@ fn e1_an_edge_while_the_file_is_found_unready_is_not_lost() {
         poster.join().unwrap();
         reports.extend(harvest(&epoll, 9));
         assert!(!reports.is_empty());
+    });
+}
+
+#[test]
+fn e1_an_event_while_a_level_triggered_file_is_found_unready_is_not_lost() {
+    model(3, || {
+        let file = File::counter();
+        let epoll = watching(&file, 0);
+        file.post();
+        file.drain();
+        let poster = spawn_post(&file);
+        let _ = harvest(&epoll, 9);
+        poster.join().unwrap();
+        assert_eq!(harvest(&epoll, 9), [1]);
     });
 }
 
@@ -150,13 +164,15 @@ fn e2_oneshot_is_reported_once_however_events_and_harvests_interleave() {
 
 #[test]
 fn e2_oneshot_is_reported_once_for_each_mod() {
-    model(3, || {
+    model(2, || {
         let file = File::counter();
         let epoll = watching(&file, ONESHOT);
         file.post();
+        let poster = spawn_post(&file);
         let other = spawn_harvest(&epoll, 9);
         epoll.modify(0, &file, with_flags(ONESHOT, 2)).unwrap();
         let mut reports = other.join().unwrap();
+        poster.join().unwrap();
         reports.extend(harvest(&epoll, 9));
         reports.extend(harvest(&epoll, 9));
         let count = |data| reports.iter().filter(|report| **report == data).count();
@@ -198,7 +214,7 @@ fn r2_one_event_wakes_one_waiter_of_an_epoll() {
             let epoll = epoll.clone();
             spawn(move || {
                 let mut waiter = Waiter::new(parker);
-                epoll.wait(&mut waiter, 1, Timeout::At(()), &mut Buffer::default()).unwrap_or(0)
+                wait(&epoll, &mut waiter, 1, Timeout::At(()), &mut Buffer::default()).unwrap_or(0)
             })
         });
         file.post();
@@ -245,6 +261,26 @@ fn h2_a_short_or_faulting_buffer_loses_and_duplicates_nothing() {
         events.extend(harvest(&epoll, 9));
         events.sort_unstable();
         assert_eq!(events, [0, 1, 2]);
+    });
+}
+
+#[test]
+fn h2_a_fault_leaves_what_was_added_meanwhile_alone() {
+    model(2, || {
+        let files = [File::counter(), File::counter(), File::counter()];
+        files.iter().for_each(|file| file.post());
+        let epoll = new_epoll();
+        epoll.add(0, &files[0], level(0)).unwrap();
+        epoll.add(1, &files[1], level(1)).unwrap();
+        let faulting = {
+            let epoll = epoll.clone();
+            spawn(move || epoll.harvest(9, &mut Buffer::faulting_after(0)).is_err())
+        };
+        // Takes the place of the deleted entry in the list.
+        epoll.delete(0, &files[0]).unwrap();
+        epoll.add(2, &files[2], level(2)).unwrap();
+        assert!(faulting.join().unwrap());
+        assert_eq!(harvest(&epoll, 9), [1, 2]);
     });
 }
 

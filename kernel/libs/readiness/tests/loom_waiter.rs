@@ -291,3 +291,30 @@ fn r3_a_wake_for_more_than_was_taken_is_passed_on() {
         takers.into_iter().for_each(|taker| assert_eq!(taker.join().unwrap(), Ok(())));
     });
 }
+
+#[test]
+fn r3_a_wake_between_the_check_and_the_end_is_passed_on() {
+    model(3, || {
+        let file = File::counter();
+        let other = spawn_taker(&file, TestParker::new(), Timeout::Never);
+        let poster = {
+            let file = file.clone();
+            thread::spawn(move || file.post())
+        };
+        // The first event comes before the registration, so it rings nowhere here; the second one may come when this waiter
+        // has what it wants, and is armed still.
+        let mut has_posted = false;
+        let check = || {
+            let taken = file.take();
+            if !std::mem::replace(&mut has_posted, true) {
+                file.post();
+            }
+            taken
+        };
+        let mut waiter = Waiter::new(TestParker::new());
+        let outcome = waiter.wait_until(&InTurn(&*file, IoEvents::IN), Timeout::Never, check);
+        assert_eq!(outcome, Ok(()));
+        poster.join().unwrap();
+        assert_eq!(other.join().unwrap(), Ok(()));
+    });
+}

@@ -105,6 +105,19 @@ fn p1_no_wakeup_is_lost_with_two_notifiers() {
 }
 
 #[test]
+fn p1_no_wakeup_is_lost_with_two_notifiers_without_a_cached_answer() {
+    model(|| {
+        let (file, heard) = (Bits::new(), Heard::new());
+        let both = IoEvents::IN | IoEvents::OUT;
+        let notifiers = [spawn_set(&file, IoEvents::IN), spawn_set(&file, IoEvents::OUT)];
+        let _registration = file.pollee.register(heard.clone(), both, Mode::Shared);
+        let seen = file.compute();
+        notifiers.into_iter().for_each(|notifier| notifier.join().unwrap());
+        assert!((seen | heard.events()).contains(both));
+    });
+}
+
+#[test]
 fn p1_no_wakeup_is_lost_when_the_mask_is_modified() {
     model(|| {
         let (file, heard) = (Bits::new(), Heard::new());

@@ -22,7 +22,7 @@ use shuttle::{
     sync::atomic::{AtomicU64, Ordering},
     thread,
 };
-use support::{Buffer, File, TestParker, harvest, level, new_epoll, new_topology, with_flags};
+use support::{Buffer, File, TestParker, harvest, level, new_epoll, new_topology, wait, with_flags};
 
 const SCHEDULES: usize = 5_000;
 
@@ -66,7 +66,7 @@ fn consume(epoll: &Epoll<File>, files: &[Arc<File>], home: &File, consumed: &Ato
     let mut waiter = Waiter::new(TestParker::new());
     loop {
         let mut buffer = Buffer::default();
-        epoll.wait(&mut waiter, 2, Timeout::Never, &mut buffer).unwrap();
+        wait(&epoll, &mut waiter, 2, Timeout::Never, &mut buffer).unwrap();
         for data in buffer.data() {
             if data == 99 {
                 return;
@@ -112,7 +112,7 @@ fn exclusive_epolls_lose_nothing() {
                     let mut waiter = Waiter::new(TestParker::new());
                     // Each takes one; a wake that finds nothing left is a spurious one.
                     loop {
-                        epoll.wait(&mut waiter, 1, Timeout::Never, &mut Buffer::default()).unwrap();
+                        wait(&epoll, &mut waiter, 1, Timeout::Never, &mut Buffer::default()).unwrap();
                         if file.take().is_some() {
                             return;
                         }

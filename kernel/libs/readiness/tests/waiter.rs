@@ -16,7 +16,7 @@ use std::{
 };
 
 use readiness::{InTurn, IoEvents, Nothing, Parked, Pollable, Pollee, Timeout, Together, WaitError, Waiter};
-use support::{Buffer, File, TestParker, level, new_epoll, new_topology};
+use support::{Buffer, File, TestParker, level, new_epoll, new_topology, wait};
 
 #[test]
 fn a_ready_file_is_not_registered_on() {
@@ -117,7 +117,7 @@ fn many_threads_share_an_epoll() {
                 let mut waiter = Waiter::new(TestParker::new());
                 while taken.load(Ordering::Relaxed) < EVENTS {
                     let mut buffer = Buffer::default();
-                    epoll.wait(&mut waiter, 2, Timeout::Never, &mut buffer).unwrap();
+                    wait(&epoll, &mut waiter, 2, Timeout::Never, &mut buffer).unwrap();
                     let got: u64 = buffer.data().iter().map(|fd| files[*fd as usize].drain()).sum();
                     if taken.fetch_add(got as usize, Ordering::Relaxed) + got as usize >= EVENTS {
                         // Everybody may go home: keep the file ready until the last one has seen it.

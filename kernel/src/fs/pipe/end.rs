@@ -6,7 +6,7 @@ use readiness::{InTurn, IoEvents, Pollable, Pollee, Readiness, Timeout, WaitErro
 
 use super::{
     PARTNER, Pipe, Writing,
-    state::{Openers, READER, WRITER},
+    state::{BOTH, Openers, READER, State, WRITER},
 };
 use crate::{
     file::{AccessMode, File, IoDst, IoSrc, StatusFlags, Written},
@@ -18,15 +18,13 @@ use crate::{
 /// `ioctl(2)`: how many bytes can be read (`FIONREAD`).
 const FIONREAD: u32 = 0x541b;
 
-/// The access modes, as numbers to compare with.
-const READS: u32 = AccessMode::READ.bits();
-const WRITES: u32 = AccessMode::WRITE.bits();
-
 /// An open pipe: its reading end, its writing end, or both.
 pub struct PipeEnd {
     pipe: Arc<Pipe>,
     inode: Arc<dyn Inode>,
     access: AccessMode,
+    /// The side of the pipe's state that `access` makes it.
+    side: usize,
     /// For a FIFO that was opened for reading without waiting for a writer: how often it had been opened for writing. Until
     /// there is one, nobody can have hung up.
     opened_before_writer: Option<u32>,
@@ -37,7 +35,7 @@ impl PipeEnd {
     pub fn new(pipe: Arc<Pipe>, inode: Arc<dyn Inode>, access: AccessMode) -> Self {
         // Only asking for a reader can fail.
         let _ = pipe.enter(access, false);
-        Self { pipe, inode, access, opened_before_writer: None }
+        Self { pipe, inode, access, side: side_of(access), opened_before_writer: None }
     }
 
     /// Opens a FIFO, and waits for the other side as `fifo(7)` has it.
@@ -53,7 +51,7 @@ impl PipeEnd {
     ) -> Result<Self> {
         let waits = !status.contains(StatusFlags::NONBLOCK);
         let at_open = pipe.enter(access, access == AccessMode::WRITE && !waits)?;
-        let mut end = Self { pipe, inode, access, opened_before_writer: None };
+        let mut end = Self { pipe, inode, access, side: side_of(access), opened_before_writer: None };
         if access == AccessMode::READ && at_open.writers == 0 {
             if waits {
                 end.wait_for_partner(ctx, |openers| openers.writes != at_open.writes)?;
@@ -79,17 +77,17 @@ impl PipeEnd {
         ctx.wait(&subject, Timeout::Never, check).map_err(|_| ERESTARTSYS)
     }
 
-    fn side(&self) -> usize {
-        if self.access.contains(AccessMode::READ) { READER } else { WRITER }
-    }
-
-    fn is_both(&self) -> bool {
-        self.access == AccessMode::READ | AccessMode::WRITE
-    }
-
     /// Whether no writer has come since this end was opened without one.
     fn awaits_first_writer(&self) -> bool {
         self.opened_before_writer.is_some_and(|opens| self.pipe.state.read(|state| state.openers.writes == opens))
+    }
+}
+
+fn side_of(access: AccessMode) -> usize {
+    match (access.contains(AccessMode::READ), access.contains(AccessMode::WRITE)) {
+        (true, true) => BOTH,
+        (true, false) => READER,
+        (false, _) => WRITER,
     }
 }
 
@@ -106,25 +104,33 @@ fn errno_of(error: WaitError) -> Errno {
     }
 }
 
+impl Readiness for State {
+    /// Mirrors Linux's `pipe_poll`: a writer is told of room by the page, and of room even if nobody will read.
+    fn readiness(&self, side: usize) -> IoEvents {
+        let mut events = IoEvents::empty();
+        if side != WRITER {
+            events.set(IoEvents::READABLE, !self.ring.is_empty());
+            events.set(IoEvents::HUP, self.openers.writers == 0);
+        }
+        if side != READER {
+            events.set(IoEvents::WRITABLE, !self.ring.is_full());
+            events.set(IoEvents::ERR, self.openers.readers == 0);
+        }
+        events
+    }
+}
+
 impl Pollable for PipeEnd {
     fn pollee(&self) -> &Pollee {
-        if self.is_both() { &self.pipe.both } else { self.pipe.state.pollee(self.side()) }
+        self.pipe.state.pollee(self.side)
     }
 
     fn readiness(&self) -> IoEvents {
-        if self.is_both() {
-            return self.pipe.state.read(|state| state.readiness(READER) | state.readiness(WRITER));
-        }
-        self.pipe.state.readiness(self.side())
+        self.pipe.state.readiness(self.side)
     }
 
     fn poll(&self) -> IoEvents {
-        let events = match self.access.bits() {
-            READS => self.pipe.state.poll(READER),
-            WRITES => self.pipe.state.poll(WRITER),
-            _ => self.readiness(),
-        };
-        if events.contains(IoEvents::HUP) && self.awaits_first_writer() { events - IoEvents::HUP } else { events }
+        File::poll(self)
     }
 }
 
@@ -160,6 +166,11 @@ impl File for PipeEnd {
 
     fn pollable(&self) -> Option<&dyn Pollable> {
         Some(self)
+    }
+
+    fn poll(&self) -> IoEvents {
+        let events = self.pipe.state.poll(self.side);
+        if events.contains(IoEvents::HUP) && self.awaits_first_writer() { events - IoEvents::HUP } else { events }
     }
 
     fn inode(&self) -> &Arc<dyn Inode> {

@@ -7,9 +7,9 @@
 //! pipes by name, `pipe2(2)` makes them without ([`Pipe::new_pair`]).
 //!
 //! # Protocol
-//! All that readiness depends on is [`State`], tracked with a side for readers and one for writers. Edges are those of Linux:
-//! every write is one for readers, filled before or not; a read is one for writers if the pipe was full. Descriptions that are
-//! open for both directions have a third pollee, which hears what either side hears and is not cached.
+//! All that readiness depends on is [`State`], tracked with a side for readers, one for writers, and one for descriptions that
+//! are open for both directions, which hear what either of the others hears. Edges are those of Linux: every write is one for
+//! readers, filled before or not; a read is one for writers if the pipe was full.
 //!
 //! # Concurrency
 //! See [`crate::stream`]. Nothing is held while a thread sleeps for bytes or room.
@@ -19,9 +19,9 @@ mod size;
 mod splice;
 mod state;
 
-use readiness::{IoEvents, Pollee, Tracked, Update};
+use readiness::{IoEvents, Tracked};
 
-use self::state::{Openers, READER, State, WRITER};
+use self::state::{BOTH, Openers, READER, State, WRITER};
 pub use self::{
     end::PipeEnd,
     size::{get_size, max_size, set_max_size, set_size},
@@ -42,9 +42,7 @@ const PARTNER: IoEvents = IoEvents::MSG;
 
 /// A pipe.
 pub struct Pipe {
-    state: Tracked<State, 2>,
-    /// Told of everything, while somebody has the pipe open for both directions.
-    both: Pollee,
+    state: Tracked<State, 3>,
     ends: Ends,
 }
 
@@ -70,7 +68,7 @@ impl Pipe {
     /// A pipe that nobody has open yet.
     pub fn new() -> Arc<Self> {
         let state = Tracked::new(State::new(DEFAULT_SLOTS));
-        Arc::new(Self { state, both: Pollee::new(), ends: Ends::new(DEFAULT_SLOTS) })
+        Arc::new(Self { state, ends: Ends::new(DEFAULT_SLOTS) })
     }
 
     /// The two descriptions of `pipe2(2)`: the one to read from and the one to write to.
@@ -89,29 +87,12 @@ impl Pipe {
         [open(AccessMode::READ, status - StatusFlags::DIRECT), open(AccessMode::WRITE, status)]
     }
 
-    /// Changes the state, and tells those who have the pipe open for both directions of the events that `change` answers.
-    #[inline]
-    fn update<R>(&self, change: impl FnOnce(&mut Update<'_, State, 2>) -> (R, IoEvents)) -> R {
-        let (result, events, has_both) = self.state.update(|state| {
-            let (result, events) = change(state);
-            (result, events, state.openers.both > 0)
-        });
-        if has_both && !events.is_empty() {
-            let _ = self.both.notify(events);
-        }
-        result
-    }
-
     /// Frees `len` bytes that were read. A full pipe that gets room is an edge for writers.
     fn free(&self, len: usize) {
-        self.update(|state| {
-            if state.ring.commit_read(len) {
-                state.notify(WRITER, IoEvents::WRITABLE);
-                ((), IoEvents::WRITABLE)
-            } else {
-                state.notify_nothing();
-                ((), IoEvents::empty())
-            }
+        self.state.update(|state| {
+            let news = if state.ring.commit_read(len) { IoEvents::WRITABLE } else { IoEvents::empty() };
+            state.notify(WRITER, news);
+            state.notify(BOTH, news);
         });
     }
 
@@ -134,10 +115,10 @@ impl Pipe {
             let (filled, result) = pages.fill(&plan, src, left);
             let count = filled.merged + filled.fresh;
             if count > 0 {
-                self.update(|state| {
+                self.state.update(|state| {
                     state.ring.commit_write(&plan, filled);
                     state.notify(READER, IoEvents::READABLE);
-                    ((), IoEvents::READABLE)
+                    state.notify(BOTH, IoEvents::READABLE);
                 });
             }
             writing.done += count;
@@ -178,9 +159,9 @@ impl Pipe {
     /// `ENXIO` with `needs_reader` if there is none.
     fn enter(&self, access: AccessMode, needs_reader: bool) -> Result<Openers> {
         let (reads, writes) = (access.contains(AccessMode::READ), access.contains(AccessMode::WRITE));
-        self.update(|state| {
+        self.state.update(|state| {
             if needs_reader && state.openers.readers == 0 {
-                return (Err(ENXIO), IoEvents::empty());
+                return Err(ENXIO);
             }
             let before = state.openers;
             state.openers.enter(reads, writes);
@@ -188,20 +169,21 @@ impl Pipe {
             let news = if is_first { IoEvents::all() } else { IoEvents::empty() };
             state.notify(READER, news);
             state.notify(WRITER, news & PARTNER);
-            (Ok(state.openers), news)
+            state.notify(BOTH, news);
+            Ok(state.openers)
         })
     }
 
     /// One opener less.
     fn leave(&self, access: AccessMode) {
         let (reads, writes) = (access.contains(AccessMode::READ), access.contains(AccessMode::WRITE));
-        self.update(|state| {
+        self.state.update(|state| {
             state.openers.leave(reads, writes);
             let is_last = state.openers.readers == 0 || state.openers.writers == 0;
             let news = if is_last { IoEvents::all() } else { IoEvents::empty() };
             state.notify(READER, news & (IoEvents::READABLE | IoEvents::ALWAYS));
             state.notify(WRITER, news & (IoEvents::WRITABLE | IoEvents::ALWAYS));
-            ((), news)
+            state.notify(BOTH, news);
         });
     }
 }

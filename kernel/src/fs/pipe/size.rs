@@ -6,7 +6,10 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use readiness::IoEvents;
 
-use super::{Pipe, PipeEnd, state::WRITER};
+use super::{
+    Pipe, PipeEnd,
+    state::{BOTH, WRITER},
+};
 use crate::{file::Description, prelude::*, process::credentials::Capabilities};
 
 /// `/proc/sys/fs/pipe-max-size`: how large, in bytes, an unprivileged process may make a pipe.
@@ -79,10 +82,11 @@ fn round(bytes: usize) -> Result<usize> {
 impl Pipe {
     fn resize(&self, slots: usize) -> Result<()> {
         self.ends.resize(slots, |ring| {
-            self.update(|state| {
+            self.state.update(|state| {
                 // There may be room now.
                 state.notify(WRITER, IoEvents::WRITABLE);
-                (state.ring.move_to(ring).ok_or(EBUSY), IoEvents::WRITABLE)
+                state.notify(BOTH, IoEvents::WRITABLE);
+                state.ring.move_to(ring).ok_or(EBUSY)
             })
         })
     }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! What the readiness of a pipe depends on.
-
-use readiness::{IoEvents, Readiness};
+//! What the readiness of a pipe depends on. How it does is in [`super::end`].
 
 use crate::stream::Ring;
 
@@ -10,6 +8,8 @@ use crate::stream::Ring;
 pub const READER: usize = 0;
 /// The side of [`State`] that writes.
 pub const WRITER: usize = 1;
+/// The side of [`State`] that does both: descriptions that are open for reading and writing.
+pub const BOTH: usize = 2;
 
 /// The ring, and who has the pipe open.
 pub struct State {
@@ -26,8 +26,6 @@ pub struct Openers {
     pub readers: u32,
     /// Open for writing.
     pub writers: u32,
-    /// Open for both, and counted in the other two as well.
-    pub both: u32,
     /// How often it was opened for reading, ever.
     pub reads: u32,
     /// How often it was opened for writing, ever.
@@ -46,7 +44,6 @@ impl Openers {
     pub fn enter(&mut self, reads: bool, writes: bool) {
         self.readers += u32::from(reads);
         self.writers += u32::from(writes);
-        self.both += u32::from(reads && writes);
         self.reads = self.reads.wrapping_add(u32::from(reads));
         self.writes = self.writes.wrapping_add(u32::from(writes));
     }
@@ -55,21 +52,5 @@ impl Openers {
     pub fn leave(&mut self, reads: bool, writes: bool) {
         self.readers -= u32::from(reads);
         self.writers -= u32::from(writes);
-        self.both -= u32::from(reads && writes);
-    }
-}
-
-impl Readiness for State {
-    /// Mirrors Linux's `pipe_poll`: a writer is told of room by the page, and of room even if nobody will read.
-    fn readiness(&self, side: usize) -> IoEvents {
-        let mut events = IoEvents::empty();
-        if side == READER {
-            events.set(IoEvents::READABLE, !self.ring.is_empty());
-            events.set(IoEvents::HUP, self.openers.writers == 0);
-        } else {
-            events.set(IoEvents::WRITABLE, !self.ring.is_full());
-            events.set(IoEvents::ERR, self.openers.readers == 0);
-        }
-        events
     }
 }

@@ -11,17 +11,19 @@
 //!
 //! ```text
 //!            event, or found ready by ADD or MOD
-//!   ┌────► Idle ───────────────────────────► Queued ◄───────────────┐
-//!   │       ▲ MOD                              │ harvest takes it    │ level-triggered and reported,
-//!   │       │                                  ▼                     │ or told again meanwhile,
-//!   │   Disarmed ◄───────────────────────  Reporting ────────────────┘ or its copying faulted (to the front)
+//!   ┌────► Idle ───────────────────────────► Queued ─┐ level-triggered: stays Queued while a harvest asks its file,
+//!   │       ▲ ▲                                │ ▲   │ and after its report
+//!   │   MOD │ └────────────────────────────────┼─┼───┘ not ready
+//!   │       │                harvest takes it  ▼ │ told again meanwhile, or its copying faulted (to the front)
+//!   │   Disarmed ◄───────────────────────  Reporting
 //!   │             ONESHOT, reported            │
 //!   └──────────────────────────────────────────┘ not ready, or edge-triggered and reported
 //! ```
 //!
 //! # Invariants
 //!
-//! - **E1** An edge that comes while the entry is Reporting is kept in `again`, and queues it when the report ends.
+//! - **E1** An event that comes while a harvest has the entry in its hands is kept (`again`, `news`), and the entry is queued
+//!   when the report ends.
 //! - **E2** ONESHOT is reported once per arming: `Disarmed` ignores events, only MOD leaves it; and a MOD that comes while Reporting
 //!   (`rearmed`) is not undone by the end of that report.
 //! - **E3** A late `on_ready`, after the entry was removed, finds another entry or none at its index, and does nothing.
@@ -79,8 +81,9 @@ impl<T: Target + ?Sized> Observer for Entry<T> {
         }
         // The list's lock is gone: the waiters and outer epolls of this epoll are told without it. They are told even if the
         // entry was queued already, as on Linux: each event is an edge for an outer epoll, and wakes a waiter of its own.
-        self.core.pollee.invalidate();
-        self.core.pollee.observers.notify(READY, Audience::All)
+        let Pollee { word, observers } = &self.core.pollee;
+        word.bump();
+        if observers.are_interested(READY) { observers.notify(READY, Audience::All) } else { Claim::NotTaken }
     }
 
     fn on_close(&self, pollee: &Pollee, description: usize) {
@@ -115,9 +118,12 @@ impl<T: Target + ?Sized> Default for Item<T> {
 pub(super) enum State {
     /// Nothing to report as far as is known.
     Idle,
-    /// Linked in the ready list.
-    Queued,
-    /// Taken out by a harvest that asks the file and copies the event.
+    /// Linked in the ready list. If it is level-triggered, a harvest may have it in its hands.
+    Queued {
+        /// An event came since a harvest took it in its hands.
+        news: bool,
+    },
+    /// In the hands of a harvest that asks the file and copies the event.
     Reporting {
         /// An event came meanwhile.
         again: bool,
@@ -152,11 +158,20 @@ pub(super) enum Next {
 }
 
 impl State {
+    /// The state of a queued entry that a harvest takes in its hands.
+    pub(super) fn when_taken(events: u32) -> Self {
+        if flags::is_level(events) {
+            State::Queued { news: false }
+        } else {
+            State::Reporting { again: false, rearmed: false }
+        }
+    }
+
     /// An event. Returns the new state, and whether the entry must be linked; `None` if the event is to be ignored.
     pub(super) fn on_event(self) -> Option<(State, bool)> {
         match self {
-            State::Idle => Some((State::Queued, true)),
-            State::Queued => Some((State::Queued, false)),
+            State::Idle => Some((State::Queued { news: true }, true)),
+            State::Queued { .. } => Some((State::Queued { news: true }, false)),
             State::Reporting { rearmed, .. } => Some((State::Reporting { again: true, rearmed }, false)),
             State::Disarmed => None,
         }
@@ -166,14 +181,18 @@ impl State {
     pub(super) fn on_modify(self) -> State {
         match self {
             State::Idle | State::Disarmed => State::Idle,
-            State::Queued => State::Queued,
+            State::Queued { .. } => self,
             State::Reporting { again, .. } => State::Reporting { again, rearmed: true },
         }
     }
 
     /// The end of a report that was made for `events`. `None` if the entry is not being reported.
     pub(super) fn on_reported(self, events: u32, report: Report) -> Option<Next> {
-        let State::Reporting { again, rearmed } = self else { return None };
+        let (again, rearmed) = match self {
+            State::Reporting { again, rearmed } => (again, rearmed),
+            State::Queued { news } => (news, false),
+            State::Idle | State::Disarmed => return None,
+        };
         let rest = if again { Next::Back } else { Next::Rest(State::Idle) };
         Some(match report {
             Report::Faulted => Next::Front,

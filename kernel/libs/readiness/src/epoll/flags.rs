@@ -17,5 +17,10 @@ pub const ALLOWED_WITH_EXCLUSIVE: u32 = {
     EDGE | WAKEUP | EXCLUSIVE | IoEvents::IN.bits() | IoEvents::OUT.bits() | IoEvents::ALWAYS.bits()
 };
 
+/// Whether a report changes nothing: an entry with these `events` stays ready for as long as its file is.
+pub(super) const fn is_level(events: u32) -> bool {
+    events & (EDGE | ONESHOT) == 0
+}
+
 /// What is left of `events` when [`ONESHOT`] has disarmed an entry, as `/proc/self/fdinfo` shows it.
 pub(super) const KEPT_WHEN_DISARMED: u32 = EDGE | ONESHOT | WAKEUP | EXCLUSIVE;

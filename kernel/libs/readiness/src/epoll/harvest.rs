@@ -5,8 +5,9 @@
 //! # Protocol
 //!
 //! Know that there is room, take entries off the list, ask their files, copy the events out, and only then decide where each
-//! entry goes ([`State::on_reported`](super::entry::State::on_reported)). It is done in batches, so that the ready list is
-//! locked and user memory is written once per [`BATCH`] entries (and the list once more for the first).
+//! entry goes ([`State::on_reported`](super::entry::State::on_reported)); a level-triggered one stays where it is. It is done in
+//! batches, so that the ready list is locked and user memory is written once per [`BATCH`] entries (and the list once more for
+//! the first).
 //!
 //! # Invariants
 //!
@@ -25,7 +26,7 @@
 use arrayvec::ArrayVec;
 
 use super::{
-    Core, EpollEvent, Fault, READY, Sink, Target,
+    Core, Epoll, EpollEvent, Fault, READY, Sink, Target,
     entry::{Report, mask_of},
     ready::{ReadyList, Taken},
 };
@@ -37,29 +38,37 @@ const BATCH: usize = 16;
 /// Entries in the hands of a harvest.
 type Batch<T> = ArrayVec<Taken<T>, BATCH>;
 
-impl<T: Target + ?Sized> Core<T> {
-    /// Copies up to `max` events to `sink`.
-    pub(super) fn harvest(&self, max: usize, sink: &mut impl Sink) -> Result<usize, Fault> {
-        if max == 0 || !self.has_pending() {
+impl<T: Target + ?Sized> Epoll<T> {
+    /// Copies up to `max` events to `sink` without waiting, and returns how many.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] if the first event could not be copied. If a later one could not, the count is returned and
+    /// the rest stays.
+    pub fn harvest(&self, max: usize, sink: &mut impl Sink) -> Result<usize, Fault> {
+        let core = &*self.0;
+        if max == 0 || !core.has_pending() {
             return Ok(0);
         }
-        let turn = self.turn.lock();
-        let mut result = match self.with_ready(|ready| ready.take_only()) {
-            Some(taken) => self.report_only(taken, sink),
+        let turn = core.turn.lock();
+        let mut result = match core.with_ready(|ready| ready.take_only()) {
+            Some(taken) => core.report_only(taken, sink),
             None => Ok(0),
         };
         // Unless the only one was reported. Once more, as a rule: again if nothing came of what was taken, and
         // something was queued meanwhile (H3).
-        while result == Ok(0) && self.has_pending() {
-            result = self.scan(max, sink);
+        while result == Ok(0) && core.has_pending() {
+            result = core.scan(max, sink);
         }
         drop(turn);
-        if result.is_ok_and(|copied| copied > 0) && self.has_pending() {
-            let _ = self.pollee.pass_on(READY);
+        if result.is_ok_and(|copied| copied > 0) && core.has_pending() {
+            let _ = core.pollee.pass_on(READY);
         }
         result
     }
+}
 
+impl<T: Target + ?Sized> Core<T> {
     /// Reports the only entry of the list. Nearly always there is just one.
     fn report_only(&self, mut taken: Taken<T>, sink: &mut impl Sink) -> Result<usize, Fault> {
         let ready = match &taken.file {
@@ -70,7 +79,9 @@ impl<T: Target + ?Sized> Core<T> {
             let copied = sink.put(&[EpollEvent { events: ready.bits(), data: taken.event.data }]);
             taken.report = if copied == 1 { Report::Copied } else { Report::Faulted };
         }
-        self.with_ready(|ready| ready.put_only(&taken));
+        if !taken.changes_nothing() {
+            self.with_ready(|ready| ready.put_only(&taken));
+        }
         match taken.report {
             Report::NotReady => Ok(0),
             Report::Copied => Ok(1),
@@ -159,7 +170,9 @@ fn report<T: Target + ?Sized>(batch: &mut Batch<T>, sink: &mut impl Sink, total:
     if copied == events.len() {
         return Ok(());
     }
-    let ready = batch.iter_mut().filter(|taken| taken.report == Report::Copied);
-    ready.skip(copied).for_each(|taken| taken.report = Report::Faulted);
+    // The first that was not copied and all behind it, ready or not, stay as if they had not been taken.
+    let mut ready = batch.iter().enumerate().filter(|(_, taken)| taken.report == Report::Copied);
+    let first = ready.nth(copied).map_or(batch.len(), |(at, _)| at);
+    batch[first..].iter_mut().for_each(|taken| taken.report = Report::Faulted);
     Err(Fault)
 }

@@ -12,8 +12,8 @@
 //!
 //! ```text
 //!  a file changes      Tracked::update ─► Observers::notify ─► Entry::on_ready ─► Observers::notify ─► Alarm::on_ready ─► unpark
-//!  epoll_wait, ready   Epoll::wait ─► Core::harvest ─► report ─► Target::poll
-//!  epoll_wait, not     Epoll::wait ─► Waiter::block_until: register, harvest, sleep, harvest
+//!  epoll_wait, ready   Epoll::harvest ─► report ─► Target::poll
+//!  epoll_wait, not     Epoll::wait ─► Waiter::sleep_until: register, harvest, sleep, harvest
 //! ```
 //!
 //! An epoll is a pollee like any other: its waiters are exclusive observers of it, outer epolls and `poll` shared ones.
@@ -48,7 +48,7 @@ pub use topology::Topology;
 use topology::{EdgeKey, Nest};
 
 use crate::{
-    IoEvents, Mode, Observer, Parker, Pollable, Pollee, Subjects, Timeout, WaitError, Waiter,
+    IoEvents, Mode, Observer, Parker, Pollable, Pollee, Subjects, WaitError, Waiter,
     slab::{Chunk, Vacancy},
     sync::{Arc, AtomicU32, Mutex, Ordering, SpinLock},
 };
@@ -346,17 +346,8 @@ impl<T: Target + ?Sized> Epoll<T> {
         }
     }
 
-    /// Copies up to `max` events to `sink` without waiting, and returns how many.
-    ///
-    /// # Errors
-    ///
-    /// [`Fault`] if the first event could not be copied. If a later one could not, the count is returned and
-    /// the rest stays.
-    pub fn harvest(&self, max: usize, sink: &mut impl Sink) -> Result<usize, Fault> {
-        self.0.harvest(max, sink)
-    }
-
-    /// Waits until there are events, and copies up to `max` of them to `sink` (`epoll_wait(2)`).
+    /// Sleeps until there are events, and copies up to `max` of them to `sink` (`epoll_wait(2)`). The caller has
+    /// [harvested](Epoll::harvest) before, and found nothing.
     ///
     /// # Errors
     ///
@@ -365,18 +356,14 @@ impl<T: Target + ?Sized> Epoll<T> {
         &self,
         waiter: &mut Waiter<P>,
         max: usize,
-        timeout: Timeout<P::Deadline>,
+        deadline: Option<P::Deadline>,
         sink: &mut impl Sink,
     ) -> Result<usize, EpollWaitError> {
-        let mut check = || match self.0.harvest(max, sink) {
+        let check = || match self.harvest(max, sink) {
             Ok(0) => None,
             result => Some(result),
         };
-        let outcome = match check() {
-            Some(harvested) => Ok(harvested),
-            None => waiter.block_until(&Harvesters(&self.0), timeout, check),
-        };
-        match outcome {
+        match waiter.sleep_until(&Harvesters(&self.0), deadline, check) {
             Ok(harvested) => harvested.map_err(|Fault| EpollWaitError::Fault),
             Err(error) => Err(EpollWaitError::Wait(error)),
         }

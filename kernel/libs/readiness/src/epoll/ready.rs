@@ -4,9 +4,9 @@
 //!
 //! # Invariants
 //!
-//! - **L1** An item is linked in `ready` or in `scanning` if and only if its state is Queued, and in `reporting` if and only if it is
-//!   Reporting (but for the only entry of the list, which stays where it is). What is reported and queued again stays in its chain: reporting a batch of level-triggered entries moves no
-//!   link but those at the ends.
+//! - **L1** An item is linked if and only if it is Queued or Reporting: in `ready`, in `scanning`, or in `reporting` if it is in the
+//!   hands of a harvest (but for the only entry of the list, which stays where it is). What is reported and queued again stays in
+//!   its chain: reporting a batch of level-triggered entries moves no link but those at the ends, and changes no state.
 //! - **L2** `pending` is the number of items that are Queued or Reporting. While an entry is between the list and its next
 //!   state it counts: zero means that nothing is ready, even to one who looks without a lock during a harvest.
 //! - **L3** Queueing allocates nothing: every entry brings its item.
@@ -56,10 +56,17 @@ pub(super) struct Taken<T: Target + ?Sized> {
 impl<T: Target + ?Sized> Item<T> {
     /// Begins a report of the entry.
     fn take(&mut self, index: u32) -> Taken<T> {
-        self.state = State::Reporting { again: false, rearmed: false };
+        self.state = State::when_taken(self.events);
         let event = EpollEvent { events: self.events, data: self.data };
         let file = self.entry.as_ref().and_then(|entry| entry.file.upgrade());
         Taken { index, file, event, report: Report::NotReady }
+    }
+}
+
+impl<T: Target + ?Sized> Taken<T> {
+    /// Whether the report leaves the entry as it is: level-triggered, and ready.
+    pub(super) fn changes_nothing(&self) -> bool {
+        self.report == Report::Copied && flags::is_level(self.event.events)
     }
 }
 
@@ -97,7 +104,7 @@ impl<T: Target + ?Sized> ReadyList<T> {
     /// Takes the item of `entry` away. Returns what was kept there, to be dropped without the lock.
     pub(super) fn vacate(&mut self, entry: &Entry<T>) -> Option<Arc<Entry<T>>> {
         let state = self.item_of(entry)?.state;
-        if matches!(state, State::Queued | State::Reporting { .. }) {
+        if matches!(state, State::Queued { .. } | State::Reporting { .. }) {
             self.unlink(entry.index);
             self.pending -= 1;
         }
@@ -173,7 +180,7 @@ impl<T: Target + ?Sized> ReadyList<T> {
         let index = taken.index;
         let item = self.items.get_mut(index);
         let Some(next) = item.state.on_reported(taken.event.events, taken.report) else { return };
-        item.state = State::Queued;
+        item.state = State::Queued { news: true };
         match next {
             Next::Front => {}
             Next::Back if index == self.ready.tail() => {}
@@ -191,12 +198,12 @@ impl<T: Target + ?Sized> ReadyList<T> {
     /// Ends the reports of a batch.
     pub(super) fn put(&mut self, batch: &[Taken<T>]) {
         let mut has_faulted = false;
-        for taken in batch {
+        for taken in batch.iter().filter(|taken| !taken.changes_nothing()) {
             let item = self.items.get_mut(taken.index);
-            // It may have been removed, and another may have its place: that one is not being reported.
+            // It may have been removed, and another may have its place: that one is not in our hands, and stays as it is.
             let Some(next) = item.state.on_reported(taken.event.events, taken.report) else { continue };
             match next {
-                Next::Back => item.state = State::Queued,
+                Next::Back => item.state = State::Queued { news: true },
                 Next::Rest(state) => {
                     self.reporting.unlink(&mut self.items, taken.index);
                     self.rest(taken.index, state);
@@ -220,16 +227,25 @@ impl<T: Target + ?Sized> ReadyList<T> {
         self.pending -= 1;
     }
 
-    /// What is Reporting still after the others were put was not copied, and goes back to where it came from.
+    /// What was not copied goes back to where it came from.
     fn put_to_the_front(&mut self, batch: &[Taken<T>]) {
         // In reverse, so that they keep their order.
-        for taken in batch.iter().rev() {
-            if let State::Reporting { .. } = self.items.get(taken.index).state {
+        for taken in batch.iter().rev().filter(|taken| taken.report == Report::Faulted) {
+            if self.is_in_hand(taken.index) {
                 self.reporting.unlink(&mut self.items, taken.index);
-                self.items.get_mut(taken.index).state = State::Queued;
+                self.items.get_mut(taken.index).state = State::Queued { news: true };
                 self.scanning.push_front(&mut self.items, taken.index);
             }
         }
+    }
+
+    /// Whether the item is in `reporting`: else its entry was removed, and another one may have its place.
+    fn is_in_hand(&self, index: u32) -> bool {
+        let mut next = self.reporting.head();
+        while next != NIL && next != index {
+            next = List::after(self.items.node(next));
+        }
+        next == index
     }
 
     /// Ends the scan: what it has not reached comes before what was queued since.

@@ -9,7 +9,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::{Audience, BATCH, CLASSES, Lists, Observer, VISITS, classes_concerned};
+use super::{Audience, BATCH, CLASSES, Lists, Observer, VISITS};
 use crate::{
     IoEvents,
     slab::{List, NIL},
@@ -80,8 +80,8 @@ impl Lists {
         if let Audience::NextInTurn = walk.audience {
             return;
         }
-        let concerned = classes_concerned(walk.events.bits());
-        for class in (0..CLASSES).filter(|class| concerned & 1 << class != 0) {
+        let wanting = self.classes_wanting(walk.events);
+        for class in (0..CLASSES).filter(|class| wanting & 1 << class != 0) {
             walk.cursors[class] = self.cursor(self.shared[class].head());
         }
     }
@@ -103,7 +103,7 @@ impl Lists {
     /// The exclusive observer whose turn it is. It goes to the end of its queue.
     fn next_in_turn(&mut self, walk: &Walk) -> Option<Arc<dyn Observer>> {
         let mut oldest = (NIL, walk.limit);
-        let mut classes = classes_concerned(walk.events.bits());
+        let mut classes = self.classes_wanting(walk.events);
         while classes != 0 {
             let mut index = self.exclusive[classes.trailing_zeros() as usize].head();
             while index != NIL && self.slots.get(index).mask & walk.events.bits() == 0 {

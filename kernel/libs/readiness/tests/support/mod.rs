@@ -11,8 +11,8 @@ use std::sync::{Condvar, Mutex};
 #[cfg(loom)]
 use loom::sync::{Condvar, Mutex};
 use readiness::{
-    IoEvents, Parked, Parker, Pollable, Pollee, Readiness, Tracked, Unpark,
-    epoll::{Epoll, EpollEvent, Sink, Target, Topology, WatchQuota},
+    IoEvents, Parked, Parker, Pollable, Pollee, Readiness, Timeout, Tracked, Unpark, Waiter,
+    epoll::{Epoll, EpollEvent, EpollWaitError, Fault, Sink, Target, Topology, WatchQuota},
 };
 #[cfg(shuttle)]
 use shuttle::sync::{Condvar, Mutex};
@@ -190,6 +190,20 @@ pub fn harvest(epoll: &Epoll<File>, max: usize) -> Vec<u64> {
     let count = epoll.harvest(max, &mut buffer).expect("the buffer does not fault");
     assert_eq!(count, buffer.events.len());
     buffer.data()
+}
+
+/// `epoll_wait(2)`: harvests, and sleeps if there was nothing.
+pub fn wait<P: Parker>(
+    epoll: &Epoll<File>,
+    waiter: &mut Waiter<P>,
+    max: usize,
+    timeout: Timeout<P::Deadline>,
+    sink: &mut impl Sink,
+) -> Result<usize, EpollWaitError> {
+    match epoll.harvest(max, sink) {
+        Ok(0) => epoll.wait(waiter, max, timeout.deadline().map_err(EpollWaitError::Wait)?, sink),
+        harvested => harvested.map_err(|Fault| EpollWaitError::Fault),
+    }
 }
 
 /// Sleeps on a condition variable. What ends a `park` besides `unpark` is injected with [`Bell::interrupt`].
