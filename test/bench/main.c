@@ -37,7 +37,7 @@ static struct {
     long batch_us;
     long limit_s;
     regex_t names;
-} options = { .curves = true, .others = true, .batch_us = 20000, .limit_s = 60 };
+} options = { .curves = true, .others = true, .batch_us = 100000, .limit_s = 60 };
 
 // --- the list ---------------------------------------------------------------------------------------------------------
 
