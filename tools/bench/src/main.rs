@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! `pollux-bench`: how fast the kernel is, compared with Linux and with itself. `make bench` and its relatives call it.
+//!
+//! [`guest`] runs the program of `test/bench` in the emulated machine, [`rows`] is what it prints, and each subcommand
+//! has a module.
+
+mod guest;
+mod profile;
+mod rows;
+mod symbols;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use guest::Project;
+
+/// Measures the Pollux kernel, in instructions per operation.
+#[derive(Debug, Parser)]
+#[command(name = "pollux-bench", version, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the instructions of one row by function
+    Profile(profile::Profile),
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("pollux-bench: {error:#}");
+            ExitCode::from(125)
+        }
+    }
+}
+
+/// Returns whether all is well.
+fn run(cli: &Cli) -> Result<bool> {
+    let project = Project::prepare()?;
+    match &cli.command {
+        Command::Profile(options) => profile::profile(&project, options).map(|()| true),
+    }
+}
