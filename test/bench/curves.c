@@ -127,12 +127,13 @@ struct service {
 static void connect_batch(void *context, long n)
 {
     const struct service *service = context;
+    const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
     char byte;
     while (n-- > 0) {
         int client = (int)must(socket(AF_INET, SOCK_STREAM, 0), "socket");
         must(connect(client, (const struct sockaddr *)&service->address, sizeof service->address), "connect");
-        // The server's close.
-        if (read(client, &byte, 1) != 0)
+        must(setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), "SO_LINGER");
+        if (read(client, &byte, 1) != 1)
             give_up("read");
         close(client);
     }
@@ -146,10 +147,12 @@ static void server(void *context)
     epoll_add(epoll, service->listener, service->events);
     while (epoll_wait(epoll, &event, 1, -1) == 1) {
         int client = accept(service->listener, NULL, NULL);
-        if (client >= 0)
-            close(client);
-        else if (errno != EAGAIN)
+        if (client < 0 && errno != EAGAIN)
             give_up("accept");
+        if (client >= 0) {
+            must(write(client, "x", 1), "write");
+            close(client);
+        }
     }
 }
 
