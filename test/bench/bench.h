@@ -49,6 +49,10 @@ void add_curves(void);
 // Finds a batch size that takes about the wanted time, runs three batches, reports, and ends the process.
 void measure(batch_function *batch, void *context) __attribute__((noreturn));
 
+// Makes the batches five times as long. Linux's scheduler takes some 20 ms to settle: shorter batches of rows that switch
+// tasks are up to 20 % cheaper there, and do not repeat. start_process() and start_thread() call this.
+void expect_switches(void);
+
 // End the row: the kernel lacks `what` (if errno says so), or something went wrong.
 void give_up(const char *what) __attribute__((noreturn));
 void fail(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));

@@ -41,7 +41,7 @@ static struct {
     long limit_s;
     const char *after;
     regex_t names;
-} options = { .curves = true, .others = true, .batch_us = 100000, .limit_s = 60 };
+} options = { .curves = true, .others = true, .batch_us = 20000, .limit_s = 60 };
 
 // --- the list ---------------------------------------------------------------------------------------------------------
 

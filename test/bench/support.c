@@ -123,6 +123,7 @@ void epoll_add(int epoll, int fd, uint32_t events)
 
 void start_process(peer_body *body, void *context)
 {
+    expect_switches();
     // Its end comes by the parent's kill of the group; should the parent itself be killed, by this.
     if (must(fork(), "fork") == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -150,6 +151,7 @@ void start_thread(peer_body *body, void *context)
     pthread_attr_t attributes;
     struct thread *thread = allocate(1, sizeof *thread);
     *thread = (struct thread){ .body = body, .context = context };
+    expect_switches();
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, 64 << 10);
     if (pthread_create(&id, &attributes, thread_main, thread) != 0)

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Runs the benchmark program in the emulated machine, on the kernels that are compared.
+//! Runs programs in the emulated machine, on the kernels that are compared.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-use crate::rows::{self, Row};
+use crate::rows::{self, Outcome, Row};
 
 /// A kernel and how it is configured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -32,6 +33,15 @@ impl Kernel {
             Self::Pollux => "Pollux",
             Self::Best => "Linux best",
             Self::Stock => "Linux stock",
+        }
+    }
+
+    /// Its key in files.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Pollux => "pollux",
+            Self::Best => "best",
+            Self::Stock => "stock",
         }
     }
 
@@ -78,6 +88,7 @@ impl Project {
             .arg(project.path("test/bench"))
             // Flags of an outer make are not for this one.
             .env_remove("MAKEFLAGS")
+            .env_remove("MFLAGS")
             .status()
             .context("cannot start make")?;
         if !status.success() {
@@ -96,43 +107,113 @@ impl Project {
         self.path("target/bench")
     }
 
-    /// Runs PROGRAM with its arguments by `./pollux run` with `options`. Returns its standard output.
-    ///
-    /// # Errors
-    ///
-    /// It did not end by itself: no row, and no other trouble of the program, is an error here.
-    pub fn run(&self, options: &[OsString], program: &[OsString]) -> Result<String> {
-        let output = Command::new(self.path("pollux"))
-            .arg("run")
-            .args(options)
-            .arg("--")
-            .args(program)
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .context("cannot start ./pollux")?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        match output.status.code() {
-            // 1: some rows failed, which their lines say.
-            Some(0 | 1) => Ok(text),
-            code => {
-                eprint!("{text}");
-                bail!("./pollux run ended with status {code:?}")
-            }
-        }
+    /// `./pollux run` with `options` on PROGRAM and its arguments, not yet started.
+    pub fn command(&self, options: &[OsString], program: &[OsString]) -> Command {
+        let mut command = Command::new(self.path("pollux"));
+        command.arg("run").args(options).arg("--").args(program);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command
     }
 
-    /// Runs the benchmark program with `arguments` on `kernel`, counting instructions.
+    /// Runs the benchmark program with `arguments` on `kernel`, counting instructions. Rows that the machine did not
+    /// live to see the end of have failed.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run); and if the output is not what the program prints.
+    /// The machine cannot be started, or the output is not what the program prints.
     pub fn bench(&self, kernel: Kernel, options: &[OsString], arguments: &[&str]) -> Result<Vec<Row>> {
-        let mut all: Vec<OsString> = vec!["--icount".into()];
+        let expected = self.list(arguments)?;
+        let mut rows: Vec<Row> = Vec::new();
+        while rows.len() < expected.len() {
+            let mut arguments: Vec<&str> = arguments.to_vec();
+            let last = rows.last().map(|row| row.name.clone());
+            if let Some(last) = &last {
+                arguments.extend(["--after", last]);
+            }
+            let before = rows.len();
+            let died = self.bench_once(kernel, options, &arguments, &mut rows)?;
+            if rows.len() < expected.len() {
+                let Some(why) = died else {
+                    bail!("{}: {} rows of {}", kernel.title(), rows.len(), expected.len());
+                };
+                if rows.len() == before && before == 0 && why.contains("125") {
+                    bail!("the machine could not be started");
+                }
+                rows.push(Row::failed(&expected[rows.len()], &why));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The names of the rows that `arguments` select.
+    ///
+    /// # Errors
+    ///
+    /// They are no arguments of the benchmark program.
+    pub fn list(&self, arguments: &[&str]) -> Result<Vec<String>> {
+        let output = Command::new(self.output().join("bench")).arg("--list").args(arguments).output()?;
+        if !output.status.success() {
+            bail!("bench --list {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+    }
+
+    /// Appends to `rows`. Returns how the machine died, if it did not end in order.
+    fn bench_once(
+        &self,
+        kernel: Kernel,
+        options: &[OsString],
+        arguments: &[&str],
+        rows: &mut Vec<Row>,
+    ) -> Result<Option<String>> {
+        let mut all: Vec<OsString> = vec!["--icount".into(), "--timeout=3000".into()];
         all.extend(kernel.options().iter().map(OsString::from));
         all.extend_from_slice(options);
         let mut program = vec![self.output().join("bench").into_os_string()];
         program.extend(arguments.iter().map(OsString::from));
-        rows::parse(&self.run(&all, &program)?)
+        let mut child = self.command(&all, &program).spawn().context("cannot start ./pollux")?;
+        for line in BufReader::new(child.stdout.take().context("stdout")?).lines() {
+            if let Some(row) = rows::parse(&line?)? {
+                progress(kernel, &row);
+                rows.push(row);
+            }
+        }
+        let status = child.wait()?;
+        Ok(match status.code() {
+            // 1: some rows failed, which their lines say.
+            Some(0 | 1) => None,
+            Some(126) => Some("the kernel panicked".to_owned()),
+            Some(124) => Some("the machine hung".to_owned()),
+            _ => Some(format!("the machine died: {status}")),
+        })
+    }
+
+    /// What PROGRAM prints to its standard output.
+    ///
+    /// # Errors
+    ///
+    /// It did not end with status 0.
+    pub fn output_of<S: AsRef<OsStr>>(&self, options: &[OsString], program: &[S]) -> Result<String> {
+        let program: Vec<OsString> = program.iter().map(|word| word.as_ref().to_owned()).collect();
+        let output = self.command(options, &program).output().context("cannot start ./pollux")?;
+        if !output.status.success() {
+            bail!("{:?} ended with {}", program, output.status);
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// A line for whoever watches; the result is in the table.
+fn progress(kernel: Kernel, row: &Row) {
+    if std::io::stderr().is_terminal() {
+        let cost = row.cost().map_or_else(|| row.why().unwrap_or_default(), |cost| format!("{cost:.0}"));
+        eprintln!("{}: {} {cost}", kernel.title(), row.name);
+    }
+}
+
+impl Row {
+    /// One that was not measured.
+    fn failed(name: &str, why: &str) -> Self {
+        Self { name: name.to_owned(), outcome: Outcome::Failed { why: why.to_owned() }, point: None }
     }
 }

@@ -5,10 +5,15 @@
 //! [`guest`] runs the program of `test/bench` in the emulated machine, [`rows`] is what it prints, and each subcommand
 //! has a module.
 
+mod baseline;
+mod goals;
 mod guest;
+mod plot;
 mod profile;
+mod results;
 mod rows;
 mod symbols;
+mod table;
 
 use std::process::ExitCode;
 
@@ -27,6 +32,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run all rows on Pollux and on Linux, show the table, write files and figures
+    Table(table::Table),
+    /// Compare Pollux with the committed baseline; exits with 1 if a row has grown
+    Check,
+    /// Write the baseline
+    Baseline,
+    /// Draw the figures of the last `table` again
+    Plot,
     /// Show the instructions of one row by function
     Profile(profile::Profile),
 }
@@ -46,6 +59,10 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<bool> {
     let project = Project::prepare()?;
     match &cli.command {
+        Command::Table(options) => table::table(&project, options),
+        Command::Check => baseline::check(&project),
+        Command::Baseline => baseline::write(&project).map(|()| true),
+        Command::Plot => table::redraw(&project, &project.output().join("results.json")),
         Command::Profile(options) => profile::profile(&project, options).map(|()| true),
     }
 }

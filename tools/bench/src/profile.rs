@@ -34,7 +34,7 @@ pub struct Profile {
     /// List so many functions
     #[arg(long, value_name = "N", default_value_t = 40)]
     pub top: usize,
-    /// The length of a batch in microseconds of guest time; 100 times as much settles Linux's scheduler
+    /// The length of a batch in microseconds of guest time; 20000, as in the table, settles Linux's scheduler
     #[arg(long, value_name = "N", default_value_t = 2000)]
     pub batch_us: u32,
 }
@@ -104,7 +104,7 @@ fn symbols(project: &Project, kernel: Kernel) -> Result<Symbols> {
     }
     let mut options: Vec<OsString> = kernel.options().iter().map(OsString::from).collect();
     options.push("--kernel-arg=nokaslr".into());
-    let text = project.run(&options, &["busybox".into(), "cat".into(), "/proc/kallsyms".into()])?;
+    let text = project.output_of(&options, &["busybox", "cat", "/proc/kallsyms"])?;
     Ok(Symbols::of_kallsyms(&text))
 }
 

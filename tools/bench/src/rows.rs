@@ -64,6 +64,11 @@ impl Row {
         sorted.get(sorted.len() / 2).copied()
     }
 
+    /// Whether it went wrong. What the kernel does not support has not.
+    pub fn has_failed(&self) -> bool {
+        matches!(self.outcome, Outcome::Failed { .. })
+    }
+
     /// Why it was not measured.
     pub fn why(&self) -> Option<String> {
         match &self.outcome {
@@ -74,17 +79,16 @@ impl Row {
     }
 }
 
-/// The rows in the program's output. Other lines, such as the first with the kernel's version, are not rows.
+/// The row in a line of the program's output. Other lines, such as the first with the kernel's version, are none.
 ///
 /// # Errors
 ///
 /// A line that begins like a row is none.
-pub fn parse(output: &str) -> Result<Vec<Row>> {
-    output
-        .lines()
-        .filter(|line| line.starts_with("{\"row\""))
-        .map(|line| serde_json::from_str(line).with_context(|| format!("not a row: {line}")))
-        .collect()
+pub fn parse(line: &str) -> Result<Option<Row>> {
+    if !line.starts_with("{\"row\"") {
+        return Ok(None);
+    }
+    serde_json::from_str(line).map(Some).with_context(|| format!("not a row: {line}"))
 }
 
 #[cfg(test)]
@@ -93,17 +97,17 @@ mod tests {
 
     #[test]
     fn rows_of_all_kinds_are_understood() {
-        let rows = parse(
-            "{\"system\":\"Linux\"}\n\
-             {\"row\":\"a\",\"status\":\"ok\",\"operations\":7,\"batches\":[3.5,1.0,2.0]}\n\
-             {\"row\":\"b\",\"status\":\"unsupported\",\"why\":\"socket\"}\n\
-             {\"row\":\"c\",\"status\":\"ok\",\"curve\":\"select\",\"series\":\"1 ready\",\"x\":10,\"operations\":1,\"batches\":[1.0]}\n",
-        )
-        .unwrap();
-        assert_eq!(rows[0].cost(), Some(2.0));
-        assert!(rows[0].point.is_none());
-        assert_eq!(rows[1].why().unwrap(), "unsupported: socket");
-        assert_eq!(rows[2].point.as_ref().unwrap().x, 10);
+        let row = |line| parse(line).unwrap().unwrap();
+        assert!(parse("{\"system\":\"Linux\"}").unwrap().is_none());
+        let measured = row("{\"row\":\"a\",\"status\":\"ok\",\"operations\":7,\"batches\":[3.5,1.0,2.0]}");
+        assert_eq!(measured.cost(), Some(2.0));
+        assert!(measured.point.is_none());
+        let lacking = row("{\"row\":\"b\",\"status\":\"unsupported\",\"why\":\"socket\"}");
+        assert_eq!(lacking.why().unwrap(), "unsupported: socket");
+        let point = row(
+            "{\"row\":\"c\",\"status\":\"ok\",\"curve\":\"poll\",\"series\":\"1 ready\",\"x\":10,\"operations\":1,\"batches\":[1]}",
+        );
+        assert_eq!(point.point.unwrap().x, 10);
         assert!(parse("{\"row\":1}").is_err());
     }
 }
