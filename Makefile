@@ -76,6 +76,10 @@ bench-check: quiet-setup ## has a row grown by more than 3 % since the committed
 bench-baseline: quiet-setup ## write the baseline, test/bench/baseline.json
 	@sh scripts/bench.sh baseline
 
+bench-wall: quiet-setup ## real programs against the clock, Pollux and Linux in turn, as ratios (FLAGS='--tests redis')
+	@sh scripts/wall-software.sh
+	@sh scripts/bench.sh wall $(FLAGS)
+
 profile: quiet-setup ## where the instructions of a row go, by function: ROW=getppid FLAGS='--inline --trace' (--help: more)
 	@sh scripts/bench.sh profile $(FLAGS) $(if $(ROW),'$(ROW)')
 

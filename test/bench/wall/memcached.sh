@@ -1,22 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: MPL-2.0
 #
-# memcached with 2 threads, loaded by memcslap with 8.
+# memcached with 2 threads, loaded by memcaslap with one thread and 16 connections: one set to nine gets.
 #
-# needs: memcached memcslap
+# needs: memcached memcaslap
 # package: memcached libmemcached-tools
-# results: memcached_set memcached_get
+# results: memcached
 . "$(dirname "$0")/common.sh"
 
 start 11211 memcached -u root -l 127.0.0.1 -p 11211 -U 0 -t 2
-
-# load TEST
-load() {
-    count=2000
-    memcslap --servers=127.0.0.1:11211 --concurrency=8 --execute-number=$count --test="$1" |
-        awk -v test="$1" -v work=$((8 * count)) \
-            '/seconds/ { for (i = 2; i <= NF; i++) if ($i ~ /^seconds/) took = $(i - 1) }
-             END { if (took > 0) printf "result memcached_%s %.0f requests/s\n", test, work / took }'
-}
-load set
-load get
+memcaslap --servers=127.0.0.1:11211 --threads=1 --concurrency=16 --time=4s --win_size=1k |
+    sed -n 's/.*TPS: \([0-9]*\).*/result memcached \1 requests\/s/p' | tail -n 1

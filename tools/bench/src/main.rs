@@ -14,6 +14,7 @@ mod results;
 mod rows;
 mod symbols;
 mod table;
+mod wall;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,8 @@ enum Command {
     Baseline,
     /// Draw the figures of the last `table` again
     Plot,
+    /// Run real programs against the clock, on Pollux and on Linux in turn
+    Wall(wall::Wall),
     /// Show the instructions of one row by function
     Profile(profile::Profile),
 }
@@ -63,6 +66,7 @@ fn run(cli: &Cli) -> Result<bool> {
         Command::Check => baseline::check(&project),
         Command::Baseline => baseline::write(&project).map(|()| true),
         Command::Plot => table::redraw(&project, &project.output().join("results.json")),
+        Command::Wall(options) => wall::wall(&project, options),
         Command::Profile(options) => profile::profile(&project, options).map(|()| true),
     }
 }
