@@ -6,7 +6,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use super::Common;
+use super::{Common, socket::inet::settings};
 use crate::{prelude::*, process::credentials::Capabilities};
 
 /// The level of these options.
@@ -71,10 +71,6 @@ pub struct Options {
     mark: AtomicU32,
 }
 
-/// `/proc/sys/net/core/{r,w}mem_default`
-pub const DEFAULT_BUFFER: u32 = 212_992;
-/// `/proc/sys/net/core/{r,w}mem_max`
-const MAX_BUFFER: u32 = 212_992;
 /// The least that Linux sets (`SOCK_MIN_SNDBUF`, `SOCK_MIN_RCVBUF`).
 const MIN_SEND_BUFFER: u32 = 4608;
 const MIN_RECEIVE_BUFFER: u32 = 2304;
@@ -101,8 +97,8 @@ impl Options {
         Self {
             receive_timeout: AtomicU64::new(0),
             send_timeout: AtomicU64::new(0),
-            send_buffer: AtomicU32::new(DEFAULT_BUFFER),
-            receive_buffer: AtomicU32::new(DEFAULT_BUFFER),
+            send_buffer: AtomicU32::new(settings::SEND_DEFAULT.get()),
+            receive_buffer: AtomicU32::new(settings::RECEIVE_DEFAULT.get()),
             receive_low_water: AtomicI32::new(1),
             reuses_address: AtomicBool::new(false),
             reuses_port: AtomicBool::new(false),
@@ -117,6 +113,13 @@ impl Options {
             priority: AtomicI32::new(0),
             mark: AtomicU32::new(0),
         }
+    }
+
+    /// Sets `SO_SNDBUF` and `SO_RCVBUF` of a new socket, in bytes as `getsockopt(2)` shows them.
+    pub fn with_buffers(self, send: u32, receive: u32) -> Self {
+        self.send_buffer.store(send, Relaxed);
+        self.receive_buffer.store(receive, Relaxed);
+        self
     }
 
     /// `SO_RCVTIMEO` in nanoseconds.
@@ -225,8 +228,10 @@ impl Options {
             name::OOBINLINE => self.takes_urgent_inline.store(is_on, Relaxed),
             name::PASSCRED => self.passes_credentials.store(is_on, Relaxed),
             name::TIMESTAMP => self.passes_timestamps.store(is_on, Relaxed),
-            name::SNDBUF => self.send_buffer.store(doubled(number, MAX_BUFFER, MIN_SEND_BUFFER), Relaxed),
-            name::RCVBUF => self.receive_buffer.store(doubled(number, MAX_BUFFER, MIN_RECEIVE_BUFFER), Relaxed),
+            name::SNDBUF => self.send_buffer.store(doubled(number, settings::SEND_MAX.get(), MIN_SEND_BUFFER), Relaxed),
+            name::RCVBUF => {
+                self.receive_buffer.store(doubled(number, settings::RECEIVE_MAX.get(), MIN_RECEIVE_BUFFER), Relaxed)
+            }
             name::SNDBUFFORCE => {
                 is_allowed()?;
                 self.send_buffer.store(doubled(number, i32::MAX as u32 / 2, MIN_SEND_BUFFER), Relaxed);

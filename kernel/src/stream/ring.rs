@@ -85,6 +85,11 @@ impl WritePlan {
         self.merge.is_none() && self.free == 0
     }
 
+    /// How many bytes there is room for.
+    pub fn room(&self) -> usize {
+        self.merge.map_or(0, |(_, _, len)| len) + self.free as usize * PAGE_SIZE
+    }
+
     /// The pages that may be filled, in order.
     pub(super) fn pages(&self) -> impl Iterator<Item = usize> + use<> {
         let (first, mask) = (self.first, self.mask);
@@ -117,9 +122,9 @@ impl ReadPlan {
 }
 
 impl Ring {
-    /// An empty ring of `slots` pages, a power of two.
+    /// An empty ring of `slots` pages: a power of two, or none yet.
     pub fn new(slots: usize) -> Self {
-        debug_assert!(slots.is_power_of_two());
+        debug_assert!(slots == 0 || slots.is_power_of_two());
         Self { slots: alloc::vec![Slot::default(); slots].into_boxed_slice(), head: 0, tail: 0 }
     }
 
@@ -157,6 +162,20 @@ impl Ring {
         let first = if is_empty { 0 } else { self.head };
         let free = (self.capacity() - self.used()) as u32;
         WritePlan { merge, first, free, mask, restarts: is_empty, kind }
+    }
+
+    /// Plans a write of `len` bytes that first fills what is free in the last page: for streams that are bounded by bytes.
+    pub fn plan_append(&self, len: usize) -> WritePlan {
+        let is_empty = self.is_empty();
+        let merge = if is_empty { None } else { self.merge_point(len.min(self.free_in_last_page())) };
+        let first = if is_empty { 0 } else { self.head };
+        let free = (self.capacity() - self.used()) as u32;
+        WritePlan { merge, first, free, mask: self.mask(), restarts: is_empty, kind: Kind::Stream }
+    }
+
+    fn free_in_last_page(&self) -> usize {
+        let slot = self.slot(self.head.wrapping_sub(1));
+        PAGE_SIZE.saturating_sub(usize::from(slot.offset) + usize::from(slot.len))
     }
 
     fn merge_point(&self, len: usize) -> Option<(usize, usize, usize)> {
@@ -252,7 +271,7 @@ impl Ring {
     }
 
     fn mask(&self) -> u32 {
-        self.slots.len() as u32 - 1
+        (self.slots.len() as u32).wrapping_sub(1)
     }
 
     fn slot(&self, number: u32) -> Slot {
@@ -304,6 +323,19 @@ mod tests {
         assert!(ring.is_full());
         assert!(ring.commit_read(1));
         assert!(!ring.is_full());
+    }
+
+    #[ktest]
+    fn appending_wastes_no_room() {
+        let mut ring = Ring::new(2);
+        for len in [3000, 3000, 2000] {
+            let plan = ring.plan_append(len);
+            assert!(plan.room() >= len);
+            let merged = plan.merge.map_or(0, |(_, _, len)| len);
+            ring.commit_write(&plan, Filled { merged, fresh: len - merged });
+        }
+        assert_eq!((ring.used(), ring.bytes(), ring.plan_append(999).room()), (2, 8000, 192));
+        assert!(Ring::new(0).plan_append(1).is_full());
     }
 
     #[ktest]

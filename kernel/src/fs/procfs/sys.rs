@@ -15,6 +15,8 @@ use super::{
 };
 use crate::{events::epoll, file::table::NR_OPEN, fs::pipe, prelude::*, process::table, random, system};
 
+mod net;
+
 type Show = fn(&Context) -> Result<Vec<u8>>;
 type Store = fn(&Context, &[u8]) -> Result<()>;
 
@@ -29,7 +31,7 @@ enum Node {
 
 use Node::{Dir, Fixed, Setting};
 
-const TOP: &[(&str, Node)] = &[("fs", Dir(FS)), ("kernel", Dir(KERNEL)), ("net", Dir(NET)), ("vm", Dir(VM))];
+const TOP: &[(&str, Node)] = &[("fs", Dir(FS)), ("kernel", Dir(KERNEL)), ("net", Dir(net::SETTINGS)), ("vm", Dir(VM))];
 
 const KERNEL: &[(&str, Node)] = &[
     ("cap_last_cap", Fixed(|_| text(format_args!("40\n")))),
@@ -79,8 +81,6 @@ const EPOLL: &[(&str, Node)] = &[(
         |_, bytes| epoll::set_max_user_watches(parse(bytes)?),
     ),
 )];
-
-const NET: &[(&str, Node)] = &[("core", Dir(&[("somaxconn", Fixed(|_| text(format_args!("4096\n"))))]))];
 
 const VM: &[(&str, Node)] = &[
     ("max_map_count", Fixed(|_| text(format_args!("{}\n", crate::vm::MAX_MAP_COUNT)))),

@@ -7,6 +7,8 @@
 //! `epoll_wait(2)` costs one virtual call, as for any other file; the calls of `socket(7)` reach it by
 //! [`File::as_socket`].
 
+pub mod inet;
+
 use core::any::Any;
 
 use readiness::{IoEvents, Pollable, Timeout, WaitError};
@@ -293,10 +295,9 @@ pub fn create(
     protocol: i32,
     status: StatusFlags,
 ) -> Result<Arc<Description>> {
-    let _ = (ctx, kind, protocol, status);
     match u16::try_from(family).ok().and_then(Family::from_number) {
         Some(Family::Unix) => Err(EAFNOSUPPORT),
-        Some(Family::Inet | Family::Inet6) => Err(EAFNOSUPPORT),
+        Some(family @ (Family::Inet | Family::Inet6)) => inet::create(ctx, family, kind, protocol, status),
         Some(Family::Netlink) => Err(EAFNOSUPPORT),
         None => Err(EAFNOSUPPORT),
     }
