@@ -223,9 +223,6 @@ impl Socket for UdpSocket {
     }
 
     fn receive(&self, ctx: &Context, dst: &mut IoDst<'_>, how: Receive) -> Result<Incoming> {
-        if how.flags.contains(MsgFlags::OOB) {
-            return Err(EOPNOTSUPP);
-        }
         if how.flags.contains(MsgFlags::ERRQUEUE) {
             return Err(EAGAIN);
         }

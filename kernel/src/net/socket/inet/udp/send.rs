@@ -37,6 +37,8 @@ impl UdpSocket {
         if message.flags.intersects(MsgFlags::OOB | MsgFlags::MORE) {
             return Err(EOPNOTSUPP);
         }
+        // Even a send that fails binds, as on Linux.
+        let bound = self.bound_address(ctx)?;
         let wishes = Wishes::decode(&message.control)?;
         let peer = self.core.mailbox.read(|mailbox| mailbox.peer);
         let destination = match &message.destination {
@@ -51,7 +53,7 @@ impl UdpSocket {
         if is_broadcast(ip) && !self.common.options.broadcasts() {
             return Err(EACCES);
         }
-        let source = self.source_for(ctx, ip, wishes.source)?;
+        let source = source_for(bound, ip, wishes.source)?;
         self.check_sender()?;
         let mut bytes = alloc::vec![0; len];
         if src.read_slice(&mut bytes)? < len {
@@ -81,24 +83,6 @@ impl UdpSocket {
         })
     }
 
-    /// Where a datagram to `destination` comes from.
-    ///
-    /// # Errors
-    /// `EAGAIN` if no port is free; `EINVAL` for an address of the other version of IP; `ENETUNREACH` likewise.
-    fn source_for(&self, ctx: &Context, destination: IpAddr, wish: Option<IpAddr>) -> Result<SocketAddr> {
-        let bound = self.bound_address(ctx)?;
-        let own = if bound.ip().is_multicast() || is_broadcast(bound.ip()) || bound.ip().is_unspecified() {
-            None
-        } else {
-            Some(bound.ip())
-        };
-        let ip = wish.or(own).unwrap_or_else(|| route::source(destination));
-        if ip.is_ipv4() != destination.is_ipv4() {
-            return Err(if wish.is_some() { EINVAL } else { ENETUNREACH });
-        }
-        Ok(SocketAddr::new(ip, bound.port()))
-    }
-
     /// Time to live and type of service of what is sent to `ip`.
     fn hops(&self, ip: IpAddr, wishes: &Wishes) -> (u8, u8) {
         let (ttl, tos) = match (ip, ip.is_multicast()) {
@@ -121,17 +105,26 @@ impl UdpSocket {
             let found = PORTS.find(destination, source, find);
             return found.map(|core| core.put(datagram)).is_some();
         }
-        let loops = match ip {
-            IpAddr::V4(_) => self.ip.is_set(IPPROTO_IP, name::IP_MULTICAST_LOOP),
-            IpAddr::V6(_) => self.ip.is_set(IPPROTO_IPV6, name::IPV6_MULTICAST_LOOP),
-        };
-        if loops || !ip.is_multicast() {
-            let is_joined = ip.is_multicast() && multicast::is_joined(ip);
-            PORTS.for_each(destination, |core| core.put_if_member(&datagram, is_joined));
-        }
+        // IP_MULTICAST_LOOP is about copies that come back; the loopback's own way is not one of them.
+        let is_joined = ip.is_multicast() && multicast::is_joined(ip);
+        PORTS.for_each(destination, |core| core.put_if_member(&datagram, is_joined));
         // Nobody complains of what was sent to many.
         true
     }
+}
+
+/// Where a datagram to `destination` comes from, by a socket bound to `bound`, which may wish for another address.
+///
+/// # Errors
+/// `EINVAL` if the wish is an address of the other version of IP; `ENETUNREACH` if the socket is bound to one.
+fn source_for(bound: SocketAddr, destination: IpAddr, wish: Option<IpAddr>) -> Result<SocketAddr> {
+    let is_own = !bound.ip().is_multicast() && !is_broadcast(bound.ip()) && !bound.ip().is_unspecified();
+    let own = is_own.then(|| bound.ip());
+    let ip = wish.or(own).unwrap_or_else(|| route::source(destination));
+    if ip.is_ipv4() != destination.is_ipv4() {
+        return Err(if wish.is_some() { EINVAL } else { ENETUNREACH });
+    }
+    Ok(SocketAddr::new(ip, bound.port()))
 }
 
 impl Core {
