@@ -11,6 +11,7 @@
 //! The low 32 bits tell the file within its directory, the high ones the process or thread.
 
 mod fd;
+mod net;
 mod process;
 mod root;
 mod status;

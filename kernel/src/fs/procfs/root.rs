@@ -7,7 +7,7 @@ use super::{
         Inode, InodeKind, Link,
         pseudo::{DirInode, Directory, Identity, LinkInode, Name, TextInode},
     },
-    file_system, inode_number, parse_number, process, sys, system,
+    file_system, inode_number, net, parse_number, process, sys, system,
 };
 use crate::{prelude::*, process::table};
 
@@ -23,6 +23,8 @@ enum Entry {
     Text(fn(&Context) -> Result<Vec<u8>>),
     /// A symbolic link.
     Link(fn(&Context) -> Result<Link>),
+    /// `/proc/net`
+    Net,
     /// `/proc/sys`
     Sys,
 }
@@ -47,6 +49,7 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("version", Entry::Text(system::version)),
     ("vmstat", Entry::Text(system::vmstat)),
     ("sys", Entry::Sys),
+    ("net", Entry::Net),
 ];
 
 impl Entry {
@@ -54,7 +57,7 @@ impl Entry {
         match self {
             Self::Text(_) => InodeKind::Regular,
             Self::Link(_) => InodeKind::Symlink,
-            Self::Sys => InodeKind::Directory,
+            Self::Net | Self::Sys => InodeKind::Directory,
         }
     }
 
@@ -64,6 +67,7 @@ impl Entry {
                 Arc::new(TextInode::new(file_system(), Identity::of_root(number, 0o444), *show).pollable())
             }
             Self::Link(follow) => LinkInode::new(file_system(), Identity::of_root(number, 0o777), 0, *follow),
+            Self::Net => DirInode::new(file_system(), Identity::of_root(number, 0o555), net::NetDir),
             Self::Sys => DirInode::new(file_system(), Identity::of_root(number, 0o555), sys::top()),
         }
     }
@@ -99,7 +103,7 @@ impl Directory for Root {
     }
 
     fn subdirectories(&self) -> u32 {
-        1 + table::processes().len() as u32
+        2 + table::processes().len() as u32
     }
 }
 

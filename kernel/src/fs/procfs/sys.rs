@@ -13,7 +13,9 @@ use super::{
     },
     file_system, inode_number,
 };
-use crate::{events::epoll, file::table::NR_OPEN, fs::pipe, prelude::*, process::table, random, system};
+use crate::{
+    events::epoll, file::table::NR_OPEN, fs::pipe, net::socket::unix, prelude::*, process::table, random, system,
+};
 
 type Show = fn(&Context) -> Result<Vec<u8>>;
 type Store = fn(&Context, &[u8]) -> Result<()>;
@@ -80,7 +82,13 @@ const EPOLL: &[(&str, Node)] = &[(
     ),
 )];
 
-const NET: &[(&str, Node)] = &[("core", Dir(&[("somaxconn", Fixed(|_| text(format_args!("4096\n"))))]))];
+const NET: &[(&str, Node)] =
+    &[("core", Dir(&[("somaxconn", Fixed(|_| text(format_args!("4096\n"))))])), ("unix", Dir(NET_UNIX))];
+
+const NET_UNIX: &[(&str, Node)] = &[(
+    "max_dgram_qlen",
+    Setting(|_| text(format_args!("{}\n", unix::max_queue())), |_, bytes| unix::set_max_queue(parse(bytes)?)),
+)];
 
 const VM: &[(&str, Node)] = &[
     ("max_map_count", Fixed(|_| text(format_args!("{}\n", crate::vm::MAX_MAP_COUNT)))),
