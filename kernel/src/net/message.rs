@@ -117,3 +117,10 @@ pub struct Receive {
     /// Whether the caller takes control messages; if not, those that would come are dropped.
     pub wants_control: bool,
 }
+
+impl Receive {
+    /// What `read(2)` asks for.
+    pub fn plain(is_nonblocking: bool) -> Self {
+        Self { flags: MsgFlags::empty(), is_nonblocking, wants_control: false }
+    }
+}

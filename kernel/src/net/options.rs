@@ -45,6 +45,7 @@ pub mod name {
     pub const DOMAIN: i32 = 39;
     pub const INCOMING_CPU: i32 = 49;
     pub const COOKIE: i32 = 57;
+    pub const PEERGROUPS: i32 = 59;
 }
 
 /// The values. Relaxed: an option orders nothing else.
@@ -175,6 +176,11 @@ impl Options {
     /// `SO_PASSCRED`
     pub fn passes_credentials(&self) -> bool {
         self.passes_credentials.load(Relaxed)
+    }
+
+    /// Sets `SO_PASSCRED`.
+    pub fn set_passes_credentials(&self, passes: bool) {
+        self.passes_credentials.store(passes, Relaxed);
     }
 
     /// `SO_TIMESTAMP`

@@ -18,7 +18,10 @@ use super::{
 use crate::{
     net::{
         Family,
-        socket::inet::report::{self, Protocol, Row},
+        socket::{
+            inet::report::{self, Protocol, Row},
+            unix,
+        },
     },
     prelude::*,
 };
@@ -41,6 +44,7 @@ const FILES: &[(&str, Show)] = &[
     ("tcp6", |_| Ok(table(Protocol::Tcp, Family::Inet6))),
     ("udp", |_| Ok(table(Protocol::Udp, Family::Inet))),
     ("udp6", |_| Ok(table(Protocol::Udp, Family::Inet6))),
+    ("unix", |_| Ok(unix::show_sockets())),
 ];
 
 const ROUTE_TITLE: &str = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT";
@@ -49,7 +53,7 @@ impl Directory for NetDir {
     fn find(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {
         let index = FILES.iter().position(|(known, _)| known.as_bytes() == name).ok_or(ENOENT)?;
         let identity = Identity::of_root(inode_number(0, FIRST + index as u32), 0o444);
-        Ok(Arc::new(TextInode::new(file_system(), identity, FILES[index].1)))
+        Ok(Arc::new(TextInode::new(file_system(), identity, FILES[index].1).pollable()))
     }
 
     fn list(&self) -> Vec<Name> {

@@ -8,6 +8,7 @@
 //! [`File::as_socket`].
 
 pub mod inet;
+pub mod unix;
 
 use core::any::Any;
 
@@ -149,6 +150,11 @@ pub fn report_broken_pipe(ctx: &Context, flags: MsgFlags) {
     }
 }
 
+/// What `listen(2)` asks for, limited by `/proc/sys/net/core/somaxconn`. A negative backlog is a very large one, as on Linux.
+pub fn limit_backlog(backlog: i32) -> usize {
+    backlog.cast_unsigned().min(inet::settings::SOMAXCONN.get()) as usize
+}
+
 /// The description of a new socket.
 pub fn describe<S: Socket>(socket: S, status: StatusFlags) -> Arc<Description> {
     Description::new(socket, AccessMode::READ | AccessMode::WRITE, status)
@@ -193,6 +199,16 @@ pub trait Socket: Pollable + Any + Send + Sync {
 
     /// `recvmsg(2)`: receives into `dst`.
     fn receive(&self, ctx: &Context, dst: &mut IoDst<'_>, how: Receive) -> Result<Incoming>;
+
+    /// `read(2)`: bytes and nothing else.
+    fn read_bytes(&self, ctx: &Context, dst: &mut IoDst<'_>, is_nonblocking: bool) -> Result<usize> {
+        self.receive(ctx, dst, Receive::plain(is_nonblocking)).map(|message| message.count)
+    }
+
+    /// `write(2)`: bytes and nothing else.
+    fn write_bytes(&self, ctx: &Context, src: &mut IoSrc<'_>, is_nonblocking: bool) -> Result<usize> {
+        self.send(ctx, src, Outgoing::plain(is_nonblocking))
+    }
 
     /// `shutdown(2)`
     fn shutdown(&self, ctx: &Context, how: Shutdown) -> Result<()> {
@@ -250,13 +266,11 @@ impl<S: Socket> File for S {
         if dst.avail() == 0 {
             return Ok(0);
         }
-        let is_nonblocking = status.contains(StatusFlags::NONBLOCK);
-        let how = Receive { flags: MsgFlags::empty(), is_nonblocking, wants_control: false };
-        self.receive(ctx, dst, how).map(|message| message.count)
+        self.read_bytes(ctx, dst, status.contains(StatusFlags::NONBLOCK))
     }
 
     fn write(&self, ctx: &Context, src: &mut IoSrc<'_>, _offset: u64, status: StatusFlags) -> Result<Written> {
-        self.send(ctx, src, Outgoing::plain(status.contains(StatusFlags::NONBLOCK))).map(Written::stream)
+        self.write_bytes(ctx, src, status.contains(StatusFlags::NONBLOCK)).map(Written::stream)
     }
 
     fn pollable(&self) -> Option<&dyn Pollable> {
@@ -296,7 +310,7 @@ pub fn create(
     status: StatusFlags,
 ) -> Result<Arc<Description>> {
     match u16::try_from(family).ok().and_then(Family::from_number) {
-        Some(Family::Unix) => Err(EAFNOSUPPORT),
+        Some(Family::Unix) => unix::create(ctx, kind, protocol, status),
         Some(family @ (Family::Inet | Family::Inet6)) => inet::create(ctx, family, kind, protocol, status),
         Some(Family::Netlink) => Err(EAFNOSUPPORT),
         None => Err(EAFNOSUPPORT),
@@ -314,9 +328,8 @@ pub fn create_pair(
     protocol: i32,
     status: StatusFlags,
 ) -> Result<[Arc<Description>; 2]> {
-    let _ = (ctx, kind, protocol, status);
     match u16::try_from(family).ok().and_then(Family::from_number) {
-        Some(Family::Unix) => Err(EAFNOSUPPORT),
+        Some(Family::Unix) => unix::create_pair(ctx, kind, protocol, status),
         Some(_) => Err(EOPNOTSUPP),
         None => Err(EAFNOSUPPORT),
     }

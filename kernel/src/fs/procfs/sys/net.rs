@@ -7,7 +7,10 @@ use super::{
     first_line, parse, text,
 };
 use crate::{
-    net::socket::inet::settings::{self, Setting as Number},
+    net::socket::{
+        inet::settings::{self, Setting as Number},
+        unix,
+    },
     prelude::*,
 };
 
@@ -25,7 +28,8 @@ macro_rules! fixed {
     };
 }
 
-pub(super) const SETTINGS: &[(&str, Node)] = &[("core", Dir(CORE)), ("ipv4", Dir(IPV4)), ("ipv6", Dir(IPV6))];
+pub(super) const SETTINGS: &[(&str, Node)] =
+    &[("core", Dir(CORE)), ("ipv4", Dir(IPV4)), ("ipv6", Dir(IPV6)), ("unix", Dir(UNIX))];
 
 const CORE: &[(&str, Node)] = &[
     fixed!("default_qdisc", "noqueue"),
@@ -78,6 +82,11 @@ const IPV6: &[(&str, Node)] = &[
         ]),
     ),
 ];
+
+const UNIX: &[(&str, Node)] = &[(
+    "max_dgram_qlen",
+    Setting(|_| text(format_args!("{}\n", unix::max_queue())), |_, bytes| unix::set_max_queue(parse(bytes)?)),
+)];
 
 fn show(number: &Number) -> Result<Vec<u8>> {
     text(format_args!("{}\n", number.get()))

@@ -18,7 +18,7 @@ use super::{
     state::Stage,
 };
 use crate::{
-    net::{Family, Shutdown, SocketAddress, address},
+    net::{Family, Shutdown, SocketAddress, address, socket::limit_backlog},
     prelude::*,
     process::credentials::Capabilities,
 };
@@ -78,8 +78,7 @@ impl TcpSocket {
     /// # Errors
     /// `EINVAL` on a connection; `EADDRINUSE` if another socket listens there.
     pub(super) fn start_listening(&self, ctx: &Context, backlog: i32) -> Result<()> {
-        // A negative backlog is a very large one, as on Linux.
-        let backlog = backlog.cast_unsigned().min(settings::SOMAXCONN.get()) as usize;
+        let backlog = limit_backlog(backlog);
         let mut name = self.name.lock();
         if let Some(listener) = self.listener() {
             listener.set_backlog(backlog);

@@ -12,7 +12,7 @@ use crate::{
     file::{IoDst, IoSrc},
     net::MsgFlags,
     prelude::*,
-    stream::{ReadPlan, WritePlan},
+    stream::{Kind, Merge, Pages, ReadPlan, WritePlan},
 };
 
 /// How fast a ring of pages grows when it is too small.
@@ -85,7 +85,7 @@ impl State {
         if self.stage == Stage::Waiting || count == 0 && left > 0 {
             return SendStep::Wait;
         }
-        let plan = flow.ring.plan_append(count);
+        let plan = flow.ring.plan_write(count, Kind::Stream, Merge::AnyBytes);
         match plan.room() {
             0 if count > 0 => SendStep::Grow,
             room => SendStep::Fill(plan, count.min(room)),
@@ -144,11 +144,9 @@ impl Connection {
                     return Some(Ok(()));
                 }
                 SendStep::Grow => {
-                    drop(pages);
-                    if let Err(error) = self.grow(side) {
+                    if let Err(error) = self.grow(side, &mut pages) {
                         return Some(Err(error));
                     }
-                    pages = self.ends[side].producer.lock();
                     continue;
                 }
             };
@@ -202,12 +200,12 @@ impl Connection {
     }
 
     /// More pages for what `side` sends. The ring begins without any, so that an idle connection costs nothing.
-    fn grow(&self, side: usize) -> Result<()> {
+    fn grow(&self, side: usize, pages: &mut Arc<Pages>) -> Result<()> {
         let (slots, limit) = self.state.read(|state| (state.flows[side].ring.capacity(), state.flows[side].limit()));
         // One page more at either end may be partly used.
         let most = (limit.div_ceil(PAGE_SIZE) + 2).next_power_of_two();
         let slots = (slots * GROWTH).clamp(1, most.max(slots));
-        self.ends[side].resize(slots, |ring| {
+        self.ends[side].resize_held(pages, slots, |ring| {
             self.state.update(|state| {
                 state.notify_nothing();
                 state.flows[side].ring.move_to(ring).ok_or(ENOBUFS)
