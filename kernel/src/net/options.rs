@@ -34,10 +34,8 @@ pub mod name {
     pub const SNDLOWAT: i32 = 19;
     pub const RCVTIMEO: i32 = 20;
     pub const SNDTIMEO: i32 = 21;
-    pub const BINDTODEVICE: i32 = 25;
     pub const TIMESTAMP: i32 = 29;
     pub const ACCEPTCONN: i32 = 30;
-    pub const PEERSEC: i32 = 31;
     pub const SNDBUFFORCE: i32 = 32;
     pub const RCVBUFFORCE: i32 = 33;
     pub const MARK: i32 = 36;
