@@ -268,7 +268,7 @@ impl Connection {
         let urgency = writing.urgency;
         let graph = control.as_ref().and_then(|control| control.rights.as_ref()).map(|rights| {
             let mut graph = rights::graph();
-            graph.enter(rights);
+            graph.enter(rights, &self.identities[1 - side]);
             graph
         });
         let (is_broken, pending) = self.state.update_then(|state| {

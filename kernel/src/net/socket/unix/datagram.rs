@@ -240,7 +240,7 @@ impl Inbox {
         let rights = control.as_ref().and_then(|control| control.rights.as_ref());
         let mut graph = rights.map(|rights| {
             let mut graph = rights::graph();
-            graph.enter(rights);
+            graph.enter(rights, &self.identity);
             graph
         });
         let (outcome, pending) = self.state.update_then(|state| {
@@ -307,8 +307,8 @@ impl Inbox {
         }
     }
 
-    /// Takes everything out of the queue; the files are out of flight.
-    fn clear(&self, change: impl FnOnce(&mut InboxState)) {
+    /// Takes everything out of the queue; the files are out of flight. Says whether there was something.
+    fn clear(&self, change: impl FnOnce(&mut InboxState)) -> bool {
         let mut graph = rights::graph();
         let (queue, pending) = self.state.update_then(|state| {
             change(state);
@@ -321,14 +321,19 @@ impl Inbox {
         }
         drop(graph);
         drop(pending);
+        let was_filled = !queue.is_empty();
         for datagram in queue {
             datagram.sender.release(datagram.charge);
         }
+        was_filled
     }
 
-    /// The connection to `peer` is over: what came is lost, and a peer that was connected to this socket is told.
+    /// The connection to `peer` is over: what came is lost, and then a peer that was connected to this socket is told.
+    /// Mirrors Linux's `unix_dgram_disconnected`.
     fn dissolve(self: &Arc<Self>, peer: &Arc<Inbox>) {
-        self.clear(|_| {});
+        if !self.clear(|_| {}) {
+            return;
+        }
         peer.state.update(|state| {
             if state.is_closed || !state.has_peer(self) {
                 return;
@@ -465,6 +470,11 @@ impl DatagramSocket {
             self.link_to(None);
         }
         ECONNREFUSED
+    }
+
+    /// What others see of it.
+    pub fn identity(&self) -> &Identity {
+        &self.inbox.identity
     }
 
     /// Calls `visit` for the files of each datagram that can be received here. To be called with the graph held.

@@ -205,6 +205,11 @@ impl StreamSocket {
         outcome
     }
 
+    /// What others see of it.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// Calls `visit` for the files of each message that can be received here. To be called with the graph held.
     pub fn for_each_queued(&self, visit: &mut dyn FnMut(&Rights)) {
         match self.phase.get() {
