@@ -16,9 +16,9 @@ say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 die() { printf 'setup-servers: %s\n' "$*" >&2; exit 125; }
 
 SHORT="redis-server redis-tools nginx memcached wrk"
-LONG="$SHORT apache2-utils iperf3 socat ncat haproxy mosquitto mosquitto-clients curl golang-go libpython3.11-testsuite"
+LONG="$SHORT apache2-utils iperf3 socat ncat haproxy mosquitto mosquitto-clients curl golang-go"
 # The part of CPython's test package that runs tests comes with Debian's standard library.
-LONG="$LONG libpython3.11-stdlib"
+LONG="$LONG libpython3.11-testsuite libpython3.11-stdlib"
 # Their dependencies come along, but not these: the guest does not need them, or has this machine's.
 UNWANTED='^(python3|libpython3\.11($|-(minimal|stdlib|dev)$)|perl|libperl|adduser|lsb-base|iproute2|net-tools)'
 
@@ -93,6 +93,17 @@ for library in $root/lib/x86_64-linux-gnu/*.so.* $root/usr/lib/x86_64-linux-gnu/
         cp -P "$library" $guest/usr/lib/x86_64-linux-gnu/
     fi
 done
+
+# CPython's test package, reduced to the tests of what waits and what they need.
+tests=$root/usr/lib/python3.11/test
+if [ -d "$tests" ]; then
+    rm -rf $here/cpython
+    mkdir -p $here/cpython/test
+    cp -r "$tests/__init__.py" "$tests/__main__.py" "$tests/regrtest.py" "$tests/libregrtest" "$tests/support" $here/cpython/test/
+    for name in epoll poll select selectors socketserver; do
+        cp "$tests/test_$name.py" $here/cpython/test/
+    done
+fi
 
 stamp_text >"$stamp"
 say "the servers are in target/servers"

@@ -95,7 +95,7 @@ settle() {
 }
 
 # What a run may leave behind: Linux keeps caches of its own that grow at leisure.
-if grep -q -i pollux /proc/version; then TOLERANCE=1024; else TOLERANCE=16384; fi
+if grep -q -i pollux /proc/version; then TOLERANCE=1024; else TOLERANCE=65536; fi
 
 # A warm-up, then the run proper; afterwards memory and sockets must be what they were after the warm-up.
 measure() {
