@@ -23,7 +23,7 @@ mod ring;
 
 pub use self::{
     pages::Pages,
-    ring::{Filled, Kind, ReadPlan, Ring, WritePlan},
+    ring::{Filled, Kind, Merge, ReadPlan, Ring, WritePlan},
 };
 use crate::prelude::*;
 
@@ -48,7 +48,19 @@ impl Ends {
     /// # Errors
     /// What `exchange` says.
     pub fn resize(&self, slots: usize, exchange: impl FnOnce(Ring) -> Result<Ring>) -> Result<()> {
-        let mut producer = self.producer.lock();
+        self.resize_held(&mut self.producer.lock(), slots, exchange)
+    }
+
+    /// [`Self::resize`] by whoever holds the producer.
+    ///
+    /// # Errors
+    /// What `exchange` says.
+    pub fn resize_held(
+        &self,
+        producer: &mut Arc<Pages>,
+        slots: usize,
+        exchange: impl FnOnce(Ring) -> Result<Ring>,
+    ) -> Result<()> {
         let mut consumer = self.consumer.lock();
         let old = exchange(Ring::new(slots))?;
         let pages = Arc::new(producer.resized(slots, old.pages_in_use()));
