@@ -8,7 +8,7 @@ use crate::{
     cmdline, device,
     fs::{self, HowToOpen, Start},
     prelude::*,
-    process, sched, system, trace,
+    process, system, trace,
 };
 
 /// Where Linux looks for the first program in an initramfs, then on a root file system.

@@ -5,7 +5,7 @@
 use alloc::ffi::CString;
 use core::cell::RefCell;
 
-use readiness::{Parked, Subjects, Timeout, WaitError, Waiter};
+use readiness::{Nothing, Subjects, Timeout, WaitError, Waiter};
 
 use crate::{
     file::{
@@ -43,15 +43,10 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Sleeps until the thread is woken, the deadline has passed or, if `is_interruptible`, it has work to do before it may
-    /// return to user mode. May return without cause: check what you wait for in a loop, and once more at the end.
-    pub fn park(&self, deadline: Option<Deadline>, is_interruptible: bool) -> Parked {
-        self.waiter.borrow_mut().parker_mut().park_until(deadline, is_interruptible)
-    }
-
     /// Waits until `check` answers `Some`, time is up, or a signal comes: the wait primitive of every blocking call.
     ///
-    /// `check` must not wait itself.
+    /// `check` must not wait itself. What no pollee tells of is waited for with [`readiness::Nothing`]: whoever makes it so calls
+    /// [`Thread::wake`].
     ///
     /// # Errors
     /// [`WaitError`]; what it means is the caller's to say.
@@ -62,6 +57,33 @@ impl Context<'_> {
         check: impl FnMut() -> Option<R>,
     ) -> core::result::Result<R, WaitError> {
         self.waiter.borrow_mut().wait_until(subjects, timeout, check)
+    }
+
+    /// Waits until `check` answers `Some`, and no signal ends that. Whoever makes it so calls [`Thread::wake`].
+    pub fn wait_whatever_comes<R>(&self, mut check: impl FnMut() -> Option<R>) -> R {
+        loop {
+            // Without a deadline, and deaf to signals, it has no reason to fail.
+            if let Ok(result) = self.wait_deaf(Timeout::Never, &mut check) {
+                return result;
+            }
+        }
+    }
+
+    /// Gives up the CPU until `deadline`, and no signal ends that.
+    pub fn sleep_until(&self, deadline: Deadline) {
+        let _ = self.wait_deaf(Timeout::At(deadline), || None::<()>);
+    }
+
+    fn wait_deaf<R>(
+        &self,
+        timeout: Timeout<Deadline>,
+        check: impl FnMut() -> Option<R>,
+    ) -> core::result::Result<R, WaitError> {
+        let mut waiter = self.waiter.borrow_mut();
+        waiter.parker_mut().set_interruptible(false);
+        let outcome = waiter.wait_until(&Nothing, timeout, check);
+        waiter.parker_mut().set_interruptible(true);
+        outcome
     }
 
     /// The caller's descriptor table.

@@ -216,6 +216,21 @@ TEST(body_inotify_waits_and_signals) {
     thread_join(other);
 }
 
+TEST(body_inotify_sigio) {
+    enter_fresh();
+    int fd = make_inotify();
+    watch(fd, ".", IN_CREATE);
+    count_signal(SIGIO, 0);
+    OK(fcntl(fd, F_SETOWN, getpid()));
+    OK(fcntl(fd, F_SETFL, O_NONBLOCK | O_ASYNC));
+    CHECK_EQ(OK(fcntl(fd, F_GETFL)), O_NONBLOCK | O_ASYNC);
+    OK(mkdir("a", 0700));
+    CHECK_EQ(signals_seen[SIGIO], 1);
+    OK(fcntl(fd, F_SETFL, O_NONBLOCK));
+    OK(mkdir("b", 0700));
+    CHECK_EQ(signals_seen[SIGIO], 1);
+}
+
 TEST(row_87_inotify_and_nonblock) {
     enter_fresh();
     int fd = (int)OK(inotify_init1(0)), on = 1;

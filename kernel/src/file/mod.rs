@@ -249,7 +249,7 @@ impl Description {
 
     /// Whether `O_ASYNC` means anything for the file; see [`sigio`].
     pub fn has_sigio(&self) -> bool {
-        matches!(self.inode().kind(), InodeKind::Fifo | InodeKind::Socket) && self.file.pollable().is_some()
+        self.file.has_sigio() && self.file.pollable().is_some()
     }
 
     /// Sets or clears `O_ASYNC`, by way of the descriptor `fd`.
@@ -430,6 +430,11 @@ pub trait File: Any + Send + Sync {
     /// What is ready now: [`Pollable::poll`] behind one virtual call.
     fn poll(&self) -> IoEvents {
         self.pollable().map_or(ALWAYS_READY, |pollable| pollable.poll())
+    }
+
+    /// Whether it takes `O_ASYNC` (Linux's `fasync`). Such a file notifies in task context only.
+    fn has_sigio(&self) -> bool {
+        matches!(self.inode().kind(), InodeKind::Fifo | InodeKind::Socket)
     }
 
     /// Whether offsets mean anything: `lseek`, `pread` and `pwrite` answer `ESPIPE` otherwise.

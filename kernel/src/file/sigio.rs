@@ -7,8 +7,8 @@
 //!
 //! # Concurrency
 //! The observer runs wherever the file notifies. It sends through the table of processes, whose lock is one of task context:
-//! so only pipes and sockets, which notify in task context, have this, and others ignore `O_ASYNC`, as on Linux files without
-//! `fasync` do.
+//! so only pipes, sockets and inotifies, which notify in task context, have this, and others ignore `O_ASYNC`, as on Linux files
+//! without `fasync` do.
 
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering::Relaxed};
 

@@ -18,7 +18,7 @@ pub mod pi;
 mod queue;
 pub mod robust;
 
-use readiness::Parked;
+use readiness::{Nothing, Timeout, WaitError};
 
 use self::queue::{WakeList, lock};
 pub use self::{queue::Waiter, robust::exit_robust_list};
@@ -59,19 +59,14 @@ pub fn wait(
 
 /// Sleeps while queued.
 fn sleep(ctx: &Context, deadline: Option<Deadline>) -> Result<()> {
-    let waiter = &ctx.thread.futex;
-    loop {
-        if waiter.is_woken() {
-            return Ok(());
-        }
-        let error = match ctx.park(deadline, true) {
-            Parked::Woken => continue,
-            Parked::TimedOut => ETIMEDOUT,
-            Parked::Interrupted => EINTR,
-        };
-        // A wake beats both: it must not be lost to a thread that does not go on.
-        return if queue::remove(&ctx.thread) { Err(error) } else { Ok(()) };
-    }
+    let timeout = deadline.map_or(Timeout::Never, Timeout::At);
+    let error = match ctx.wait(&Nothing, timeout, || ctx.thread.futex.is_woken().then_some(())) {
+        Ok(()) => return Ok(()),
+        Err(WaitError::TimedOut) => ETIMEDOUT,
+        Err(WaitError::Interrupted) => EINTR,
+    };
+    // A wake beats both: it must not be lost to a thread that does not go on.
+    if queue::remove(&ctx.thread) { Err(error) } else { Ok(()) }
 }
 
 /// Wakes up to `count` sleepers whose set meets `bits`, first come, first served. Returns their number.

@@ -166,9 +166,7 @@ pub fn clone(ctx: &Context, regs: &UserContext, args: CloneArgs) -> Result<Pid> 
         return Err(error);
     }
     if let Some(is_released) = vfork {
-        while !is_released.load(Ordering::Acquire) {
-            let _ = ctx.park(None, false);
-        }
+        ctx.wait_whatever_comes(|| is_released.load(Ordering::Acquire).then_some(()));
     }
     Ok(id)
 }

@@ -83,6 +83,15 @@ impl Limits {
         usize::try_from(self.soft(Resource::Nofile)).unwrap_or(usize::MAX)
     }
 
+    /// Moves the enforced limit of `resource` from `old` to `new`, unless somebody has set another one.
+    pub fn move_soft(&self, resource: Resource, old: u64, new: u64) {
+        let mut limits = self.0.lock();
+        let limit = &mut limits[resource as usize];
+        if limit.soft == old {
+            limit.soft = new;
+        }
+    }
+
     /// Reads and, if `new` is given, replaces the limit with number `resource` (`prlimit(2)`).
     ///
     /// # Errors

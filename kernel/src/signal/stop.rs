@@ -41,9 +41,7 @@ pub(super) fn wait_while_stopped(ctx: &Context) {
         return tell_of_continuation(ctx);
     }
     report_if_complete(ctx);
-    while is_stopped(ctx) {
-        let _ = ctx.park(None, false);
-    }
+    ctx.wait_whatever_comes(|| (!is_stopped(ctx)).then_some(()));
     tell_of_continuation(ctx);
 }
 

@@ -21,10 +21,7 @@ use spin::Once;
 use super::{SigInfo, Signal, posix_timer::PosixTimers, send_to_process};
 use crate::{
     prelude::*,
-    process::{
-        Process, Resource,
-        limits::{INFINITY, Limit},
-    },
+    process::{Process, Resource, limits::INFINITY},
     time::{Clock, Deadline, NANOS_PER_SEC, Timer, now_monotonic},
 };
 
@@ -257,9 +254,7 @@ fn check_cpu_limit(process: &Process) -> bool {
         let _ = send_to_process(process, SigInfo::kernel(Signal::KILL));
     } else if seconds >= limit.soft {
         let _ = send_to_process(process, SigInfo::kernel(Signal::XCPU));
-        let next = Limit { soft: limit.soft + 1, ..limit };
-        // It is below the hard limit.
-        let _ = process.limits.exchange(Resource::Cpu as usize, Some(next), true);
+        process.limits.move_soft(Resource::Cpu, limit.soft, limit.soft + 1);
     }
     true
 }

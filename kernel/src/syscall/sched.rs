@@ -91,7 +91,7 @@ pub fn sys_sched_setaffinity(ctx: &Context, pid: i32, len: usize, mask: Vaddr) -
 /// Leaves a CPU that is no longer allowed: a sleep of no length, after which the scheduler places the thread anew.
 fn move_away(ctx: &Context) {
     let soon = crate::time::Deadline::after_nanos(1);
-    let _ = ctx.park(Some(soon), false);
+    ctx.sleep_until(soon);
 }
 
 /// # Errors

@@ -3,6 +3,7 @@
 //! System calls about signals.
 
 use ostd::arch::cpu::context::UserContext;
+use readiness::{Nothing, Timeout, WaitError};
 
 use crate::{
     prelude::*,
@@ -106,8 +107,8 @@ pub fn sys_pause(ctx: &Context) -> Result<isize> {
 }
 
 fn sleep_until_signal(ctx: &Context) {
-    use readiness::Parked;
-    while ctx.park(None, true) != Parked::Interrupted {}
+    // Nothing but a signal ends it.
+    let _ = ctx.wait(&Nothing, Timeout::Never, || None::<()>);
 }
 
 /// `rt_sigtimedwait(2)`
@@ -129,28 +130,21 @@ pub fn sys_rt_sigtimedwait(ctx: &Context, set: Vaddr, info: Vaddr, timeout: Vadd
 }
 
 fn wait_for_signal(ctx: &Context, wanted: SigSet, timeout: Option<u64>) -> Result<SigInfo> {
-    use readiness::Parked;
     if let Some(info) = signal::take(ctx, wanted) {
         return Ok(info);
     }
     if timeout == Some(0) {
         return Err(EAGAIN);
     }
-    let deadline = timeout.map(Deadline::after_nanos);
+    let timeout = timeout.map_or(Timeout::Never, |nanos| Timeout::At(Deadline::after_nanos(nanos)));
     signal::set_awaited(ctx, wanted);
-    let result = loop {
-        // Asked after saying what is awaited: a signal sent since then is either here or ends the sleep.
-        if let Some(info) = signal::take(ctx, wanted) {
-            break Ok(info);
-        }
-        match ctx.park(deadline, true) {
-            Parked::Woken => {}
-            Parked::TimedOut => break signal::take(ctx, wanted).ok_or(EAGAIN),
-            Parked::Interrupted => break signal::take(ctx, wanted).ok_or(EINTR),
-        }
-    };
+    // Asked after saying what is awaited: a signal sent since then is either here or ends the sleep.
+    let result = ctx.wait(&Nothing, timeout, || signal::take(ctx, wanted));
     signal::set_awaited(ctx, SigSet::EMPTY);
-    result
+    result.map_err(|error| match error {
+        WaitError::TimedOut => EAGAIN,
+        WaitError::Interrupted => EINTR,
+    })
 }
 
 /// Whether the caller may signal `target` (`kill(2)`): the same user, `CAP_KILL`, or `SIGCONT` within the session.

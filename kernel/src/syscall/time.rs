@@ -2,7 +2,7 @@
 
 //! System calls about time.
 
-use readiness::Parked;
+use readiness::{Nothing, Timeout, WaitError};
 
 use crate::{
     prelude::*,
@@ -276,12 +276,9 @@ fn sleep_relative(ctx: &Context, deadline: Deadline, remaining: Vaddr) -> Result
 /// # Errors
 /// `EINTR` if a signal came first.
 fn sleep(ctx: &Context, deadline: Deadline) -> Result<()> {
-    loop {
-        match ctx.park(Some(deadline), true) {
-            Parked::TimedOut => return Ok(()),
-            Parked::Interrupted => return Err(EINTR),
-            Parked::Woken => {}
-        }
+    match ctx.wait(&Nothing, Timeout::At(deadline), || None::<()>) {
+        Err(WaitError::Interrupted) => Err(EINTR),
+        Err(WaitError::TimedOut) | Ok(()) => Ok(()),
     }
 }
 

@@ -23,6 +23,7 @@ pub struct ThreadParker {
     thread: Arc<Thread>,
     waiter: Waiter,
     timer: Option<Timer>,
+    is_interruptible: bool,
 }
 
 impl ThreadParker {
@@ -30,30 +31,22 @@ impl ThreadParker {
     pub fn new(thread: Arc<Thread>) -> Self {
         let (waiter, waker) = Waiter::new_pair();
         *thread.waker.lock() = Some(waker);
-        Self { thread, waiter, timer: None }
+        Self { thread, waiter, timer: None, is_interruptible: true }
     }
 
-    /// Sleeps. With `is_interruptible`, a deliverable signal or a request to exit ends the sleep, and prevents it.
-    ///
-    /// A deadline beats a signal. Only [`Parked::TimedOut`] and [`Parked::Interrupted`] are certain.
-    pub fn park_until(&mut self, deadline: Option<Deadline>, is_interruptible: bool) -> Parked {
+    /// Whether a deliverable signal or a request to exit ends sleeps, and prevents them.
+    pub fn set_interruptible(&mut self, is_interruptible: bool) {
+        self.is_interruptible = is_interruptible;
+    }
+
+    /// Why not to sleep any more. A deadline beats a signal.
+    fn ending(&self, deadline: Option<Deadline>) -> Option<Parked> {
         if deadline.is_some_and(Deadline::has_passed) {
-            return Parked::TimedOut;
-        }
-        if is_interruptible && self.thread.is_requested(Work::INTERRUPTS) {
-            return Parked::Interrupted;
-        }
-        crate::trace::block(&self.thread);
-        match deadline {
-            Some(deadline) => self.sleep_until(deadline),
-            None => self.waiter.wait(),
-        }
-        if deadline.is_some_and(Deadline::has_passed) {
-            Parked::TimedOut
-        } else if is_interruptible && self.thread.is_requested(Work::INTERRUPTS) {
-            Parked::Interrupted
+            Some(Parked::TimedOut)
+        } else if self.is_interruptible && self.thread.is_requested(Work::INTERRUPTS) {
+            Some(Parked::Interrupted)
         } else {
-            Parked::Woken
+            None
         }
     }
 
@@ -82,7 +75,16 @@ impl Parker for ThreadParker {
         self.waiter.waker()
     }
 
+    /// Only [`Parked::TimedOut`] and [`Parked::Interrupted`] are certain.
     fn park(&mut self, deadline: Option<Deadline>) -> Parked {
-        self.park_until(deadline, true)
+        if let Some(ending) = self.ending(deadline) {
+            return ending;
+        }
+        crate::trace::block(&self.thread);
+        match deadline {
+            Some(deadline) => self.sleep_until(deadline),
+            None => self.waiter.wait(),
+        }
+        self.ending(deadline).unwrap_or(Parked::Woken)
     }
 }

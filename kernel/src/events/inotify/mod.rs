@@ -48,7 +48,7 @@ pub struct InotifyFile {
 struct Instance {
     queue: Tracked<Queue>,
     table: SpinLock<Table>,
-    /// Held while a watch is added, so that no inode gets two.
+    /// Held while a watch is added, so that no inode gets two, and no watch is asked to go before it has come.
     changes: Mutex<()>,
     quota: Arc<Quota>,
 }
@@ -158,7 +158,9 @@ impl InotifyFile {
     /// # Errors
     /// `EINVAL` if there is none.
     pub fn remove(&self, number: i32) -> Result<()> {
+        let changes = self.instance.changes.lock();
         let watch = self.instance.table.lock().by_number.get(&number).cloned();
+        drop(changes);
         let was_there = watch.is_some_and(|watch| self.instance.remove(&watch));
         if was_there { Ok(()) } else { Err(EINVAL) }
     }
@@ -237,6 +239,10 @@ impl File for InotifyFile {
 
     fn name(&self) -> Vec<u8> {
         b"anon_inode:inotify".to_vec()
+    }
+
+    fn has_sigio(&self) -> bool {
+        true
     }
 
     fn ignores_lseek(&self) -> bool {

@@ -320,12 +320,14 @@ fn become_only_thread(ctx: &Context) -> Result<()> {
     if !ctx.process.begin_exec(&ctx.thread) {
         return Err(EAGAIN);
     }
-    while ctx.process.threads().len() > 1 {
-        if ctx.thread.is_requested(Work::EXIT) {
-            ctx.process.end_exec();
-            return Err(EINTR);
-        }
-        let _ = ctx.park(None, false);
+    let is_alone = ctx.wait_whatever_comes(|| match ctx.process.threads().len() {
+        ..=1 => Some(true),
+        _ if ctx.thread.is_requested(Work::EXIT) => Some(false),
+        _ => None,
+    });
+    if !is_alone {
+        ctx.process.end_exec();
+        return Err(EINTR);
     }
     if ctx.thread.tid() != ctx.process.pid {
         let mut table = table::lock();
