@@ -48,10 +48,10 @@ passed=0 failed=0
 
 # boot LOG SMP TIMEOUT [FLAG]... -- PROGRAM [ARG]...
 boot() {
-    log=$1 smp=$2 limit=$3
+    boot_log=$1 boot_smp=$2 limit=$3
     shift 3
-    ./pollux run --kernel "$kernel" --smp "$smp" --timeout "$limit" --add $here/guest:/ \
-        --add test/servers --add "$here/build:$POLLUX_ROOT/test/servers/build" "$@" >"$log" 2>"$log.err" </dev/null
+    ./pollux run --kernel "$kernel" --smp "$boot_smp" --timeout "$limit" --add $here/guest:/ \
+        --add test/servers --add "$here/build:$POLLUX_ROOT/test/servers/build" "$@" >"$boot_log" 2>"$boot_log.err" </dev/null
 }
 
 # Counts the results in a log, and prints it. A script without a result is a failure: it hung, or the kernel did.

@@ -3,7 +3,7 @@
 #
 # Redis, snapshots and append-only file on, under redis-benchmark's default tests, without and with pipelining.
 . "$(dirname "$0")/lib.sh"
-# Seven default tests of redis-benchmark 7.0 and their variants, one line of output each.
+# The default tests of redis-benchmark 7.0 and their variants, one line of output each.
 TESTS=20
 cli() { limited 10 redis-cli "$@"; }
 
@@ -21,14 +21,14 @@ start() {
 }
 
 benchmark() { # PIPELINE [HOW]...
-    pipeline=$1
+    pipeline=$1 count=$((400 + 50 * $1))
     shift
-    limited 60 redis-benchmark -q -c 50 -P "$pipeline" -n $((500 * pipeline)) "$@" >benchmark.log 2>&1 ||
+    limited 60 redis-benchmark -q -c 50 -P "$pipeline" -n $count "$@" >benchmark.log 2>&1 ||
         fail "redis-benchmark -P $pipeline: exit status $?"
     done=$(tr '\r' '\n' <benchmark.log | grep -c 'requests per second')
     [ "$done" = $TESTS ] || fail "$done tests of $TESTS at -P $pipeline"
     ! grep -i error benchmark.log || fail "errors at -P $pipeline"
-    requests=$((requests + TESTS * 500 * pipeline))
+    requests=$((requests + TESTS * count))
 }
 
 load() {

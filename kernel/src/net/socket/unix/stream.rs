@@ -27,8 +27,8 @@ use crate::{
         Common, Family, Incoming, MsgFlags, Outgoing, Shutdown, Socket, SocketAddress, SocketType,
         address::UnixAddress,
         message::{Receive, UserCredentials},
-        options::{DEFAULT_BUFFER, SOL_SOCKET, name as option},
-        socket::{describe, errno_of, limit_backlog, report_broken_pipe},
+        options::{SOL_SOCKET, name as option},
+        socket::{describe, errno_of, inet::settings, limit_backlog, report_broken_pipe},
     },
     prelude::*,
 };
@@ -180,7 +180,7 @@ impl StreamSocket {
             identity: identity.clone(),
             credentials: listener.credentials.clone(),
             side: Side::new(),
-            send_buffer: DEFAULT_BUFFER,
+            send_buffer: settings::SEND_DEFAULT.get(),
             passes_credentials: listener.passes_credentials(),
         };
         let own = self.party(PeerCredentials::of_caller(ctx));
