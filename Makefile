@@ -5,18 +5,25 @@
 #   OFFLINE=1        build from ostd/vendor (see `make vendor`), without a network
 #   KTEST=name       with `make ktest`: only the tests whose path contains this
 #   KERNEL=linux     with `make run` and `make shell`: on Debian's kernel instead
+#   ROWS=expression  with `make bench`: only these rows; KERNELS=pollux,best,stock: only on these
+#   ROW=name         with `make profile`: of this row; FLAGS=... more options, such as --inline
 
 SHELL     := /bin/sh
 KERNEL    ?= pollux
 RUN_FLAGS ?=
+ROWS      ?=
+KERNELS   ?=
+ROW       ?=
+FLAGS     ?=
 export OFFLINE KTEST
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build tools apps run shell check test ktest loom mutants software vendor clean
+.PHONY: bench bench-results bench-check bench-baseline bench-wall profile
 
 help: ## this text
 	@echo "Pollux. What can be made:"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 	@echo
 	@echo "Programs are run by ./pollux run PROGRAM; ./pollux --help says more."
 
@@ -56,6 +63,25 @@ mutants: quiet-setup ## shows that each model catches the mistake it is there fo
 
 software: quiet-setup ## real programs on Linux and on Pollux: same output?
 	@sh test/software/run.sh
+
+bench: quiet-setup ## instructions per system call, on Pollux and on Linux: table, CSV, curves (ROWS=epoll KERNELS=pollux)
+	@sh scripts/bench.sh table --rows='$(ROWS)' $(KERNELS:%=--kernels=%) $(FLAGS)
+
+bench-results: quiet-setup ## the same, and writes the committed page, test/bench/RESULTS.md
+	@sh scripts/bench.sh table --page $(FLAGS)
+
+bench-check: quiet-setup ## has a row grown by more than 3 % since the committed baseline? (minutes)
+	@sh scripts/bench.sh check
+
+bench-baseline: quiet-setup ## write the baseline, test/bench/baseline.json
+	@sh scripts/bench.sh baseline
+
+bench-wall: quiet-setup ## real programs against the clock, Pollux and Linux in turn, as ratios (FLAGS='--tests redis')
+	@sh scripts/wall-software.sh
+	@sh scripts/bench.sh wall $(FLAGS)
+
+profile: quiet-setup ## where the instructions of a row go, by function: ROW=getppid FLAGS='--inline --trace' (--help: more)
+	@sh scripts/bench.sh profile $(FLAGS) $(if $(ROW),'$(ROW)')
 
 vendor: quiet-setup ## fetch all crates into ostd/vendor, for OFFLINE=1
 	@sh scripts/vendor.sh

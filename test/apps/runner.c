@@ -208,8 +208,18 @@ static void parse(int argc, char **argv) {
     }
 }
 
+// A shell that starts the runner in the background, or nohup, has it ignore signals, and programs inherit that.
+static void forget_inherited_signals(void) {
+    for (int number = 1; number < NSIG; number++)
+        signal(number, SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 int main(int argc, char **argv) {
     parse(argc, argv);
+    forget_inherited_signals();
     char *manifest = read_manifest();
     bool one_program = filter && is_program(manifest, filter);
     for (char *line = manifest, *end; (end = strchr(line, '\n')); line = end + 1) {

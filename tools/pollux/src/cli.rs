@@ -16,6 +16,7 @@ Examples:
   ./pollux run --kernel linux ./prog           the same image on Debian's kernel
   ./pollux run --smp 4 --timeout 10 ./prog     four CPUs; give up after ten seconds
   ./pollux run --trace /bin/true               every system call, as strace shows it
+  ./pollux run --icount --cpu=-erms ./prog     count instructions, on a CPU without fast rep movsb
   ./pollux compare ./prog                      here, on Linux and on Pollux: what differs?
   ./pollux shell                               a busybox shell on Pollux
 
@@ -84,6 +85,12 @@ pub struct MachineOptions {
     /// Append to the kernel's command line
     #[arg(long = "kernel-arg", value_name = "WORD", allow_hyphen_values = true)]
     pub kernel_args: Vec<String>,
+    /// Add and take away features of the CPU, as in QEMU's -cpu: --cpu=-erms,-fsrm
+    #[arg(long, value_name = "FLAGS", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+    pub cpu: String,
+    /// Append to QEMU's command line
+    #[arg(long = "qemu-arg", value_name = "WORD", allow_hyphen_values = true)]
+    pub qemu_args: Vec<String>,
     /// Compress the image with gzip
     #[arg(long)]
     pub gzip: bool,
@@ -267,6 +274,15 @@ mod tests {
     fn unknown_options_are_mistakes_not_programs() {
         assert!(Cli::try_parse_from(["pollux", "run", "--bogus", "ls"]).is_err());
         assert!(Cli::try_parse_from(["pollux", "run"]).is_err());
+    }
+
+    #[test]
+    fn words_for_the_machine_may_begin_with_a_hyphen() {
+        let run = run(&["--cpu", "-erms,-fsrm", "--qemu-arg", "-d", "--qemu-arg", "int", "--kernel-arg", "-x", "ls"]);
+        assert_eq!(run.machine.cpu, "-erms,-fsrm");
+        assert_eq!(run.machine.qemu_args, ["-d", "int"]);
+        assert_eq!(run.machine.kernel_args, ["-x"]);
+        assert_eq!(run.program, ["ls"]);
     }
 
     #[test]

@@ -83,12 +83,23 @@ pub fn kernel_command_line(kernel: Kernel, options: &MachineOptions, trace: bool
     words.join(" ")
 }
 
+/// The CPU: all that QEMU can emulate, changed by `options`.
+fn cpu_model(options: &MachineOptions) -> String {
+    let mut model = vec!["max"];
+    if options.icount {
+        // All entropy must be the guest's own.
+        model.push("-rdrand,-rdseed");
+    }
+    if !options.cpu.is_empty() {
+        model.push(&options.cpu);
+    }
+    model.join(",")
+}
+
 fn qemu_command(kernel_image: &Path, initramfs: &Path, command_line: &str, options: &MachineOptions) -> Command {
     let mut command = Command::new("qemu-system-x86_64");
-    // With --icount all entropy and time must be the guest's own.
-    let cpu = if options.icount { "max,-rdrand,-rdseed" } else { "max" };
     command
-        .args(["-machine", "q35", "-accel", "tcg", "-cpu", cpu])
+        .args(["-machine", "q35", "-accel", "tcg", "-cpu", &cpu_model(options)])
         .args(["-m", &format!("{}K", options.mem >> 10), "-smp", &options.smp.to_string()])
         .args(["-display", "none", "-vga", "none", "-nodefaults", "-no-user-config", "-no-reboot"])
         .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
@@ -98,8 +109,10 @@ fn qemu_command(kernel_image: &Path, initramfs: &Path, command_line: &str, optio
         .arg(initramfs)
         .args(["-append", command_line]);
     if options.icount {
+        // All time must be the guest's own, too.
         command.args(["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01T00:00:00,clock=vm"]);
     }
+    command.args(&options.qemu_args);
     command
 }
 
@@ -182,6 +195,8 @@ mod tests {
             icount: false,
             verbose: false,
             kernel_args: vec!["x=y".into()],
+            cpu: String::new(),
+            qemu_args: Vec::new(),
             gzip: false,
         }
     }
@@ -194,12 +209,24 @@ mod tests {
         assert!(linux.contains("rdinit=/init") && !linux.contains("pollux"));
     }
 
+    fn qemu_words(options: &MachineOptions) -> String {
+        let command = qemu_command(Path::new("k"), Path::new("i"), "", options);
+        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn the_cpu_and_the_machine_can_be_changed() {
+        let with = MachineOptions { cpu: "-erms,-fsrm".into(), qemu_args: vec!["-S".into()], ..options() };
+        assert!(qemu_words(&with).contains("-cpu max,-erms,-fsrm "));
+        assert!(qemu_words(&with).ends_with(" -S"));
+        assert!(qemu_words(&options()).contains("-cpu max "));
+    }
+
     #[test]
     fn instruction_counting_makes_time_virtual() {
         let with = MachineOptions { icount: true, ..options() };
-        let command = qemu_command(Path::new("k"), Path::new("i"), "", &with);
-        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
-        let text = words.join(" ");
+        let text = qemu_words(&with);
         assert!(text.contains("-icount shift=0,sleep=off") && text.contains("clock=vm") && text.contains("-rdrand"));
         assert!(text.contains("-m 4194304K"));
     }

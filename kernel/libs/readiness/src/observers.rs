@@ -19,8 +19,10 @@
 //!   exclusive ones at a time.
 //! - **O3** Observers are kept in four lists by what they want (reading, writing, both, neither), each with the union of its
 //!   masks: a list in which nobody wants an event is not walked at all.
-//! - **O4** *Shared* observers all hear of an event, the newest first, as Linux's wait queues have it. Then
-//!   *exclusive* ones hear in turn, oldest first, until one says [`Claim::Taken`]. Whoever was asked goes to the end of the queue.
+//! - **O4** First hear those that only take note (*noting*: the entries of epolls), then all *shared* ones (threads in `poll(2)`), the
+//!   newest first each, as Linux's wait queues have it; so a thread that such a notification wakes finds every epoll told, as on
+//!   Linux, where it takes the queue's lock on its way out. Then *exclusive* ones hear in turn, oldest first, until one
+//!   says [`Claim::Taken`]. Whoever was asked goes to the end of the queue.
 //! - **O5** One notification calls each observer at most once, however the lists change meanwhile: shared ones in falling order of a
 //!   sequence number that is never used twice, exclusive ones while their number is below the one at which it began.
 //! - **O6** Every observer that was registered before `notify` read the union, and stays, is called or was called by another
@@ -83,6 +85,8 @@ pub enum Claim {
 /// How an observer takes part in a notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
+    /// Always called, and before all others: wakes nobody who could look at what the others are still to be told.
+    Noting,
     /// Always called.
     Shared,
     /// Called in turn until one of them takes the event.
@@ -140,6 +144,10 @@ struct Slot {
 
 /// Marks an exclusive registration in [`Slot::mask`].
 const EXCLUSIVE: u32 = 1 << 31;
+/// Marks a noting registration in [`Slot::mask`].
+const NOTING: u32 = 1 << 30;
+/// The marks.
+const MODES: u32 = EXCLUSIVE | NOTING;
 
 /// The number of lists per mode.
 const CLASSES: usize = 4;
@@ -168,6 +176,7 @@ struct Lists {
     slots: Slab<Slot, 1, 4>,
     /// How many slots are taken.
     count: u32,
+    noting: [List; CLASSES],
     shared: [List; CLASSES],
     exclusive: [List; CLASSES],
     /// The union of the masks ever linked in a class since it was last empty.
@@ -182,6 +191,7 @@ impl Observers {
             lists: SpinLock::new(Lists {
                 slots: Slab::new(),
                 count: 0,
+                noting: [List::new(); CLASSES],
                 shared: [List::new(); CLASSES],
                 exclusive: [List::new(); CLASSES],
                 unions: [0; CLASSES],
@@ -299,8 +309,12 @@ impl Observers {
 }
 
 fn stored_mask(mask: IoEvents, mode: Mode) -> u32 {
-    let flag = if mode == Mode::Exclusive { EXCLUSIVE } else { 0 };
-    (mask | IoEvents::ALWAYS).bits() & !EXCLUSIVE | flag
+    let flag = match mode {
+        Mode::Noting => NOTING,
+        Mode::Shared => 0,
+        Mode::Exclusive => EXCLUSIVE,
+    };
+    (mask | IoEvents::ALWAYS).bits() & !MODES | flag
 }
 
 impl Lists {
@@ -330,20 +344,25 @@ impl Lists {
         let slot = self.slots.get_mut(index);
         slot.sequence = sequence;
         let (class, mask) = (slot.class(), slot.mask);
-        self.unions[class] |= mask & !EXCLUSIVE;
+        self.unions[class] |= mask & !MODES;
         if mask & EXCLUSIVE != 0 {
             self.exclusive[class].push_back(&mut self.slots, index);
         } else {
-            self.shared[class].push_front(&mut self.slots, index);
+            let list = if mask & NOTING != 0 { &mut self.noting[class] } else { &mut self.shared[class] };
+            list.push_front(&mut self.slots, index);
         }
     }
 
     fn unlink(&mut self, index: u32) {
         let slot = self.slots.get(index);
-        let (class, is_exclusive) = (slot.class(), slot.is_exclusive());
-        let list = if is_exclusive { &mut self.exclusive[class] } else { &mut self.shared[class] };
+        let class = slot.class();
+        let list = match slot.mask & MODES {
+            EXCLUSIVE => &mut self.exclusive[class],
+            NOTING => &mut self.noting[class],
+            _ => &mut self.shared[class],
+        };
         list.unlink(&mut self.slots, index);
-        if self.shared[class].is_empty() && self.exclusive[class].is_empty() {
+        if self.noting[class].is_empty() && self.shared[class].is_empty() && self.exclusive[class].is_empty() {
             self.unions[class] = 0;
         }
     }
@@ -361,10 +380,10 @@ impl Lists {
             return false;
         }
         let slot = self.slots.get_mut(registration.index);
-        let new = (mask | IoEvents::ALWAYS).bits() & !EXCLUSIVE | slot.mask & EXCLUSIVE;
+        let new = (mask | IoEvents::ALWAYS).bits() & !MODES | slot.mask & MODES;
         if class_of(new) == slot.class() {
             slot.mask = new;
-            self.unions[class_of(new)] |= new & !EXCLUSIVE;
+            self.unions[class_of(new)] |= new & !MODES;
         } else {
             self.unlink(registration.index);
             self.slots.get_mut(registration.index).mask = new;

@@ -52,6 +52,18 @@ fn every_interested_shared_observer_is_called_newest_first() {
 }
 
 #[test]
+fn who_only_takes_note_hears_first() {
+    let (pollee, log) = (Pollee::new(), Log::default());
+    for name in 0..40 {
+        let mode = if name % 2 == 0 { Mode::Noting } else { Mode::Shared };
+        let _ = add(&pollee, &log, name, IoEvents::IN, mode, Claim::NotTaken);
+    }
+    let _ = pollee.notify(IoEvents::IN);
+    let (noting, shared): (Vec<_>, Vec<_>) = (0..40).rev().partition(|name| name % 2 == 0);
+    assert_eq!(called(&log), [noting, shared].concat());
+}
+
+#[test]
 fn err_and_hup_reach_everybody() {
     let (pollee, log) = (Pollee::new(), Log::default());
     let _ = add_shared(&pollee, &log, 1, IoEvents::empty());

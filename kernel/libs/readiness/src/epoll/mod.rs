@@ -293,7 +293,7 @@ impl<T: Target + ?Sized> Epoll<T> {
             return Err(AddError::NoQuota);
         }
         let entry = core.make_entry(fd, file, event);
-        let mode = if event.events & flags::EXCLUSIVE != 0 { Mode::Exclusive } else { Mode::Shared };
+        let mode = if event.events & flags::EXCLUSIVE != 0 { Mode::Exclusive } else { Mode::Noting };
         entry.set_registration(file.pollee().register(entry.clone(), event.mask(), mode));
         interest.insert(entry.clone());
         Ok(entry)

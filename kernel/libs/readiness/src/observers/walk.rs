@@ -2,7 +2,7 @@
 
 //! A notification's walk through the lists: whom to call next, and where to go on after the lock was dropped (O2, O4 to O6).
 //!
-//! Shared observers are visited through one cursor per class, always at the highest sequence among them. Between two holds of
+//! Noting observers, and then shared ones, are visited through one cursor per class, always at the highest sequence among them. Between two holds of
 //! the lock the lists may change in any way: a cursor whose slot has another sequence by then starts again from the head, and
 //! passes over what was visited. Exclusive observers need no cursor: who was asked is at the end of its list with a
 //! sequence from beyond the walk's limit, so the next in turn is always at the front.
@@ -22,13 +22,21 @@ pub(super) struct Walk {
     audience: Audience,
     /// Registrations made or moved since the walk began have this sequence or more, and are not visited. Zero: not begun.
     limit: u64,
-    /// Shared observers from this sequence up were visited.
+    round: Round,
+    /// Observers of this round from this sequence up were visited.
     reached: u64,
-    /// The next shared slot of each class, and its sequence, by which it is recognised after the lock was dropped.
+    /// The next slot of each class, and its sequence, by which it is recognised after the lock was dropped.
     cursors: [(u32, u64); CLASSES],
 }
 
-/// What follows after the picked batch of shared observers has been called.
+/// Whom a walk visits through its cursors.
+#[derive(Clone, Copy)]
+enum Round {
+    Noting,
+    Shared,
+}
+
+/// What follows after the picked batch of observers has been called.
 pub(super) enum Turn {
     /// It is the turn of this exclusive observer; pick again unless it takes the events.
     Of(Arc<dyn Observer>),
@@ -40,12 +48,12 @@ pub(super) enum Turn {
 
 impl Walk {
     pub(super) fn new(events: IoEvents, audience: Audience) -> Self {
-        Self { events, audience, limit: 0, reached: 0, cursors: [(NIL, 0); CLASSES] }
+        Self { events, audience, limit: 0, round: Round::Noting, reached: 0, cursors: [(NIL, 0); CLASSES] }
     }
 }
 
 impl Lists {
-    /// Takes the next targets of `walk`: shared ones into `batch`, and after the last of them one exclusive one.
+    /// Takes the next targets of `walk`: noting and shared ones into `batch`, and after the last of them one exclusive one.
     pub(super) fn pick(&mut self, walk: &mut Walk, batch: &mut ArrayVec<Arc<dyn Observer>, BATCH>) -> Turn {
         if walk.limit == 0 {
             self.begin(walk);
@@ -53,7 +61,7 @@ impl Lists {
             self.find_cursors_again(walk);
         }
         let mut visits = VISITS;
-        while let Some(class) = newest(&walk.cursors) {
+        while let Some(class) = self.newest(walk) {
             if visits == 0 || batch.is_full() {
                 return Turn::Later;
             }
@@ -76,13 +84,37 @@ impl Lists {
     }
 
     fn begin(&self, walk: &mut Walk) {
-        (walk.limit, walk.reached) = (self.next_sequence, self.next_sequence);
-        if let Audience::NextInTurn = walk.audience {
-            return;
+        walk.limit = self.next_sequence;
+        match walk.audience {
+            Audience::All => self.begin_round(walk, Round::Noting),
+            // The last round, without anybody.
+            Audience::NextInTurn => walk.round = Round::Shared,
         }
+    }
+
+    fn begin_round(&self, walk: &mut Walk, round: Round) {
+        (walk.round, walk.reached) = (round, walk.limit);
         let wanting = self.classes_wanting(walk.events);
         for class in (0..CLASSES).filter(|class| wanting & 1 << class != 0) {
-            walk.cursors[class] = self.cursor(self.shared[class].head());
+            walk.cursors[class] = self.cursor(self.visited_in(round)[class].head());
+        }
+    }
+
+    fn visited_in(&self, round: Round) -> &[List; CLASSES] {
+        match round {
+            Round::Noting => &self.noting,
+            Round::Shared => &self.shared,
+        }
+    }
+
+    /// The class whose cursor is next; `None` when the last round is over.
+    fn newest(&self, walk: &mut Walk) -> Option<usize> {
+        match (newest(&walk.cursors), walk.round) {
+            (None, Round::Noting) => {
+                self.begin_round(walk, Round::Shared);
+                newest(&walk.cursors)
+            }
+            (next, _) => next,
         }
     }
 
@@ -91,7 +123,7 @@ impl Lists {
         for class in 0..CLASSES {
             let (index, sequence) = walk.cursors[class];
             if index != NIL && self.slots.get(index).sequence != sequence {
-                walk.cursors[class] = self.cursor(self.shared[class].head());
+                walk.cursors[class] = self.cursor(self.visited_in(walk.round)[class].head());
             }
         }
     }
