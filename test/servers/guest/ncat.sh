@@ -4,7 +4,8 @@
 # Ncat: an echo server over TCP and over a unix socket, a chat of two clients, datagrams.
 . "$(dirname "$0")/lib.sh"
 start() {
-    head -c 300000 /dev/urandom >data
+    # No more than a pipe holds: ncat writes to its child without reading from it, on Linux as well.
+    head -c 60000 /dev/urandom >data
     ncat -l -k 127.0.0.1 5001 -e /bin/cat >tcp.log 2>&1 &
     tcp=$!
     ncat -l -k -U "$WORK/socket" -e /bin/cat >unix.log 2>&1 &
@@ -12,11 +13,13 @@ start() {
     await_port 5001
     await "the unix socket" test -S socket
 }
-# Ncat does not close its sending side at end of input unless told to; the echo ends when it does.
+# The server forgets the rest of the echo when its client has no more to say, so that one goes on until all is there.
 echoes() {
-    [ "$(limited 10 ncat "$@" <data 2>client.log | head -c 300000 | md5sum)" = "$(md5sum <data)" ] ||
-        fail "ncat $*: other data"
+    rm -f echo
+    { cat data; await "the echo" is_whole; } | limited 10 ncat "$@" >echo 2>client.log
+    cmp -s data echo || fail "ncat $*: other data"
 }
+is_whole() { [ "$(wc -c <echo)" = 60000 ]; }
 turn() {
     echoes 127.0.0.1 5001
     echoes -U "$WORK/socket"

@@ -8,6 +8,7 @@
 //! [`File::as_socket`].
 
 pub mod inet;
+pub mod netlink;
 pub mod unix;
 
 use core::any::Any;
@@ -312,7 +313,7 @@ pub fn create(
     match u16::try_from(family).ok().and_then(Family::from_number) {
         Some(Family::Unix) => unix::create(ctx, kind, protocol, status),
         Some(family @ (Family::Inet | Family::Inet6)) => inet::create(ctx, family, kind, protocol, status),
-        Some(Family::Netlink) => Err(EAFNOSUPPORT),
+        Some(Family::Netlink) => netlink::create(ctx, kind, protocol, status),
         None => Err(EAFNOSUPPORT),
     }
 }

@@ -13,7 +13,7 @@ mod interface;
 mod ip;
 mod ports;
 pub mod report;
-mod route;
+pub mod route;
 pub mod settings;
 mod tcp;
 mod udp;
