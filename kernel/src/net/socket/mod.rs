@@ -291,7 +291,11 @@ impl<S: Socket> File for S {
     }
 
     fn ioctl(&self, ctx: &Context, command: u32, argument: usize) -> Result<isize> {
-        self.control(ctx, command, argument)
+        match self.control(ctx, command, argument) {
+            // As on Linux, a socket of any family may be asked for the interfaces.
+            Err(ENOTTY) => inet::interface::control(ctx, command, argument),
+            outcome => outcome,
+        }
     }
 
     fn as_socket(&self) -> Option<&dyn Socket> {

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Netlink sockets (`netlink(7)`), of the protocol `NETLINK_ROUTE`: what C libraries and runtimes ask for interfaces and
-//! addresses.
+//! Netlink sockets (`netlink(7)`), of the protocol `NETLINK_ROUTE`: what C libraries and runtimes ask for interfaces
+//! and addresses.
 //!
 //! # Protocol
-//! What is sent to port 0 goes to the kernel, which answers before the call returns: [`route`] says what, [`wire`] how it looks, [`queue`]
-//! holds it until it is read. What is sent to another port goes to the socket that has it by [`ports`].
+//! What is sent to port 0 goes to the kernel, which answers before the call returns: [`route`] says what, [`wire`]
+//! how it looks, [`queue`] holds it until it is read. What is sent to another port goes to the socket that has it by
+//! [`ports`].
 //!
 //! # Concurrency
-//! Lock order: name (sleeps), the table of ports or a queue, never both. Bytes are copied from and to user memory under none.
+//! Lock order: name (sleeps), the table of ports or a queue, never both. Bytes are copied from and to user memory
+//! under none.
 
 mod options;
 mod ports;
@@ -21,7 +23,7 @@ use readiness::{InTurn, IoEvents, Pollable, Pollee, Tracked};
 use self::{
     options::NetlinkOptions,
     ports::Claim,
-    queue::{Queue, Received},
+    queue::{Part, Queue, Received},
     route::Answer,
     wire::{Flags, Packet, Request},
 };
@@ -120,17 +122,16 @@ impl NetlinkSocket {
     }
 
     fn put_answer(&self, packet: Packet) {
-        self.core.put(Received { source: 0, group: 0, ends_dump: false, bytes: packet.into_bytes() });
+        self.core.put(Received { source: 0, group: 0, part: Part::None, bytes: packet.into_bytes() });
     }
 
     /// Puts a dump and its end in; `false`: one is being read.
     fn start_dump(&self, request: &Request<'_>, port: u32, dump: Packet) -> bool {
         let mut end = Packet::answering(&request.header, port);
         end.done();
-        let parts = [(dump, false), (end, true)].into_iter().filter(|(packet, _)| !packet.is_empty());
-        let parts: Vec<_> = parts
-            .map(|(packet, ends_dump)| Received { source: 0, group: 0, ends_dump, bytes: packet.into_bytes() })
-            .collect();
+        let parts = [(dump, Part::Some), (end, Part::Last)].into_iter().filter(|(packet, _)| !packet.is_empty());
+        let parts: Vec<_> =
+            parts.map(|(packet, part)| Received { source: 0, group: 0, part, bytes: packet.into_bytes() }).collect();
         self.core.queue.update(|queue| {
             queue.notify(0, IoEvents::READABLE);
             queue.begin_dump(parts)
@@ -216,8 +217,8 @@ impl Socket for NetlinkSocket {
     }
 
     /// # Errors
-    /// `EOPNOTSUPP` for urgent data; `EPERM` for another port than the kernel's without privilege; `EMSGSIZE`; `ECONNREFUSED` if nobody
-    /// has the port; `EFAULT`.
+    /// `EOPNOTSUPP` for urgent data; `EPERM` for another port than the kernel's without privilege; `EMSGSIZE`;
+    /// `ECONNREFUSED` if nobody has the port; `EFAULT`.
     fn send(&self, ctx: &Context, src: &mut IoSrc<'_>, message: Outgoing) -> Result<usize> {
         if message.flags.contains(MsgFlags::OOB) {
             return Err(EOPNOTSUPP);
@@ -240,7 +241,7 @@ impl Socket for NetlinkSocket {
         }
         // Of several groups, the first one is meant.
         let group = groups.checked_ilog2().map_or(0, |_| groups.trailing_zeros() + 1);
-        let packet = Received { source: port, group, ends_dump: false, bytes };
+        let packet = Received { source: port, group, part: Part::None, bytes };
         if group != 0 {
             ports::members(group, port).iter().for_each(|core| core.put(packet.clone()));
         }

@@ -35,8 +35,8 @@ impl Claim {
         Ok(Self(port))
     }
 
-    /// Takes the port with the number of the process or, if somebody has that, any other: as on Linux one that no process can
-    /// have.
+    /// Takes the port with the number of the process or, if somebody has that, any other: as on Linux one that no
+    /// process can have.
     ///
     /// # Errors
     /// `EADDRINUSE` if all are taken.

@@ -3,7 +3,8 @@
 //! What a netlink socket has received and not read yet.
 //!
 //! # Invariants
-//! - **N1** What is queued is bounded by `SO_RCVBUF`, and by one dump beyond it: a second one is not begun before the first has
+//! - **N1** What is queued is bounded by `SO_RCVBUF`, and by one dump beyond it: a second one is not begun before the
+//!   first has
 //!   been read. What finds no room is lost, and the socket is told so by `ENOBUFS`.
 
 use readiness::{IoEvents, Readiness};
@@ -17,18 +18,32 @@ pub struct Received {
     pub source: u32,
     /// The multicast group that it was sent to; 0 for none.
     pub group: u32,
-    /// It closes a dump.
-    pub ends_dump: bool,
+    /// Whether it belongs to a dump.
+    pub part: Part,
     /// The messages.
     pub bytes: Vec<u8>,
 }
 
-/// Bytes that Linux counts for a packet beside its content.
+/// What a packet is of a dump.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Part {
+    /// It stands alone.
+    None,
+    /// More will follow.
+    Some,
+    /// It closes the dump.
+    Last,
+}
+
+/// Bytes that Linux counts for a packet beside its content, and for one of a dump, which it makes large enough for
+/// anything.
 const OVERHEAD: usize = 768;
+const DUMP_COST: usize = 4352;
 
 impl Received {
     fn cost(&self) -> usize {
-        OVERHEAD + self.bytes.len()
+        let cost = OVERHEAD + self.bytes.len();
+        if self.part == Part::None { cost } else { cost.max(DUMP_COST) }
     }
 }
 
@@ -86,7 +101,7 @@ impl Queue {
     pub fn pop(&mut self) -> Option<Received> {
         let packet = self.packets.pop_front()?;
         self.cost -= packet.cost();
-        self.is_dumping &= !packet.ends_dump;
+        self.is_dumping &= packet.part != Part::Last;
         Some(packet)
     }
 }

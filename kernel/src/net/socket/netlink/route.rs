@@ -90,8 +90,8 @@ pub enum Answer {
 /// Answers one request of a socket with the number `port`. `is_privileged`: it might change something.
 ///
 /// # Errors
-/// `EOPNOTSUPP` for what cannot be asked or changed here; `EPERM` without privilege; `ENODEV` for another interface; `EINVAL`;
-/// `ENETUNREACH`.
+/// `EOPNOTSUPP` for what cannot be asked or changed here; `EPERM` without privilege; `ENODEV` for another interface;
+/// `EINVAL`; `ENETUNREACH`.
 pub fn answer(request: &Request<'_>, port: u32, is_privileged: bool) -> Result<Answer> {
     let (kind, flags) = (request.header.kind, request.header.flags());
     if !flags.contains(Flags::REQUEST) || kind < NLMSG_MIN_TYPE {
