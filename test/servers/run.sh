@@ -111,7 +111,7 @@ run_selectors() { # SMP
             epolls=$(grep -c 'epoll_wait(' "$log.$binary.err")
             polls=$(grep -c '[^e]poll(' "$log.$binary.err")
             echo "# $binary: epoll_wait $epolls times, poll $polls times" >>"$log"
-            if [ $status = 0 ] && case $selector in epoll) [ "$epolls" -gt 10 ] ;; poll) [ "$epolls" = 0 ] && [ "$polls" -gt 10 ] ;; esac; then
+            if [ $status = 0 ] && case $selector in epoll) [ "$epolls" -gt 5 ] ;; poll) [ "$epolls" = 0 ] && [ "$polls" -gt 5 ] ;; esac; then
                 echo "ok selector-$binary" >>"$log"
             else
                 echo "not ok selector-$binary: exit status $status" >>"$log"

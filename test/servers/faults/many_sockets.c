@@ -14,6 +14,7 @@ static int fds[PAIRS][2];
 static void open_tcp(void)
 {
 	struct sockaddr_in address;
+	struct linger at_once = { .l_onoff = 1 };
 	int listener = tcp_listener(128, &address);
 
 	for (int i = 0; i < PAIRS; i++) {
@@ -23,6 +24,9 @@ static void open_tcp(void)
 		fds[i][1] = must(accept4(listener, NULL, NULL, SOCK_CLOEXEC));
 	}
 	close(listener);
+	/* They end by a reset: TIME_WAIT would take memory for a minute, which is not what this is about. */
+	for (int i = 0; i < PAIRS; i++)
+		must(setsockopt(fds[i][0], SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)));
 }
 
 static void open_unix(void)

@@ -12,7 +12,7 @@ fault() { # PROGRAM WARM-UP SHORT LONG: rounds
         round "$1" "$2"
         memory=$(settle) open=$(sockets)
         round "$1" "$rounds"
-        grown=$(($(settle) - memory))
+        grown_since "$memory"
         note "$rounds rounds; memory $memory kB, then $((memory + grown)) kB; sockets $open, $(sockets)"
         [ $grown -le $TOLERANCE ] || fail "memory grew by $grown kB"
         [ "$(sockets)" = "$open" ] || fail "$open sockets before, $(sockets) after"

