@@ -23,7 +23,7 @@ mod ring;
 
 pub use self::{
     pages::Pages,
-    ring::{Filled, Kind, ReadPlan, Ring, WritePlan},
+    ring::{Filled, Kind, Piece, ReadPlan, Ring, WritePlan},
 };
 use crate::prelude::*;
 
