@@ -50,13 +50,30 @@ impl Context<'_> {
     ///
     /// # Errors
     /// [`WaitError`]; what it means is the caller's to say.
+    #[inline]
     pub fn wait<R>(
+        &self,
+        subjects: &impl Subjects,
+        timeout: Timeout<Deadline>,
+        mut check: impl FnMut() -> Option<R>,
+    ) -> core::result::Result<R, WaitError> {
+        match check() {
+            Some(result) => Ok(result),
+            None => self.sleep(subjects, timeout, check),
+        }
+    }
+
+    /// [`Self::wait`] after a first check that was fruitless.
+    ///
+    /// # Errors
+    /// [`WaitError`]
+    pub fn sleep<R>(
         &self,
         subjects: &impl Subjects,
         timeout: Timeout<Deadline>,
         check: impl FnMut() -> Option<R>,
     ) -> core::result::Result<R, WaitError> {
-        self.waiter.borrow_mut().wait_until(subjects, timeout, check)
+        self.waiter.borrow_mut().sleep_until(subjects, timeout.deadline()?, check)
     }
 
     /// Waits until `check` answers `Some`, and no signal ends that. Whoever makes it so calls [`Thread::wake`].

@@ -224,6 +224,12 @@ impl Description {
         self.file.poll()
     }
 
+    /// What is ready now, if that is known without a lock ([`Pollable::cached`]).
+    #[inline]
+    pub fn cached(&self) -> Option<IoEvents> {
+        self.file.cached()
+    }
+
     /// The file as its concrete kind, if it is of that kind.
     pub fn downcast<F: File>(&self) -> Option<&F> {
         (&self.file as &dyn Any).downcast_ref()
@@ -430,6 +436,11 @@ pub trait File: Any + Send + Sync {
     /// What is ready now: [`Pollable::poll`] behind one virtual call.
     fn poll(&self) -> IoEvents {
         self.pollable().map_or(ALWAYS_READY, |pollable| pollable.poll())
+    }
+
+    /// [`Pollable::cached`] behind one virtual call.
+    fn cached(&self) -> Option<IoEvents> {
+        self.pollable()?.cached()
     }
 
     /// Whether it takes `O_ASYNC` (Linux's `fasync`). Such a file notifies in task context only.

@@ -132,6 +132,12 @@ impl Pollable for PipeEnd {
     fn poll(&self) -> IoEvents {
         File::poll(self)
     }
+
+    /// Who may have been opened before the first writer computes.
+    #[inline]
+    fn cached(&self) -> Option<IoEvents> {
+        if self.opened_before_writer.is_some() { None } else { self.pollee().cached() }
+    }
 }
 
 impl File for PipeEnd {
