@@ -101,7 +101,7 @@ impl Pipe {
     /// # Errors
     /// `EPIPE` if nobody has the pipe open for reading; `EFAULT`.
     fn write(&self, src: &mut IoSrc<'_>, writing: &mut Writing) -> Option<Result<()>> {
-        let pages = self.ends.producer.lock();
+        let pages = self.ends.produce();
         loop {
             let left = writing.total - writing.done;
             let plan = self.state.read(|state| {
@@ -133,7 +133,7 @@ impl Pipe {
     /// # Errors
     /// `EFAULT` if nothing could be copied.
     fn read(&self, dst: &mut IoDst<'_>, len: usize) -> Option<Result<usize>> {
-        let pages = self.ends.consumer.lock();
+        let pages = self.ends.consume();
         let mut total = 0;
         loop {
             let (piece, writers) = self.state.read(|state| (state.ring.front(), state.openers.writers));
