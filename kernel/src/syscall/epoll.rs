@@ -214,6 +214,7 @@ fn decode_event([events, low, high]: RawEvent) -> EpollEvent {
 }
 
 /// The description behind `fd`, unless it only names a file.
+#[inline]
 fn open_file(ctx: &Context, fd: Fd) -> Result<Arc<Description>> {
     let description = ctx.file(fd)?;
     if description.is_path() { Err(EBADF) } else { Ok(description) }

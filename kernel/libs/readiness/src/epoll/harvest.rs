@@ -45,11 +45,15 @@ impl<T: Target + ?Sized> Epoll<T> {
     ///
     /// [`Fault`] if the first event could not be copied. If a later one could not, the count is returned and
     /// the rest stays.
+    #[inline]
     pub fn harvest(&self, max: usize, sink: &mut impl Sink) -> Result<usize, Fault> {
+        if max == 0 || !self.0.has_pending() { Ok(0) } else { self.harvest_pending(max, sink) }
+    }
+
+    /// [`harvest`](Epoll::harvest) when something is queued.
+    #[inline(never)]
+    fn harvest_pending(&self, max: usize, sink: &mut impl Sink) -> Result<usize, Fault> {
         let core = &*self.0;
-        if max == 0 || !core.has_pending() {
-            return Ok(0);
-        }
         let turn = core.turn.lock();
         let mut result = match core.with_ready(|ready| ready.take_only()) {
             Some(taken) => core.report_only(taken, sink),
