@@ -294,6 +294,8 @@ impl Description {
     ///
     /// # Errors
     /// As [`Self::read`].
+    // Always: else it saves and loads as many registers as it executes other instructions.
+    #[inline(always)]
     pub fn read_with(&self, ctx: &Context, dst: &mut IoDst<'_>, status: StatusFlags) -> Result<usize> {
         if !self.access.contains(AccessMode::READ) {
             return Err(EBADF);
@@ -329,6 +331,8 @@ impl Description {
     ///
     /// # Errors
     /// As [`Self::write`].
+    // Always: as for `read_with`.
+    #[inline(always)]
     pub fn write_with(&self, ctx: &Context, src: &mut IoSrc<'_>, status: StatusFlags) -> Result<usize> {
         if !self.access.contains(AccessMode::WRITE) {
             return Err(EBADF);
