@@ -28,6 +28,7 @@ pub use self::{
 use crate::{
     fs::{FileEvents, InodeKind, Path, nameless_path, notify},
     prelude::*,
+    sync,
     vm::PageCache,
 };
 
@@ -286,6 +287,8 @@ impl Description {
     ///
     /// # Errors
     /// `EBADF` if not open for reading; what the file says.
+    // Always inlined, as its kin: else they save and load as many registers as they execute other instructions.
+    #[inline(always)]
     pub fn read(&self, ctx: &Context, dst: &mut IoDst<'_>) -> Result<usize> {
         self.read_with(ctx, dst, self.status())
     }
@@ -294,7 +297,6 @@ impl Description {
     ///
     /// # Errors
     /// As [`Self::read`].
-    // Always: else it saves and loads as many registers as it executes other instructions.
     #[inline(always)]
     pub fn read_with(&self, ctx: &Context, dst: &mut IoDst<'_>, status: StatusFlags) -> Result<usize> {
         if !self.access.contains(AccessMode::READ) {
@@ -312,7 +314,7 @@ impl Description {
     }
 
     fn read_at_position(&self, ctx: &Context, dst: &mut IoDst<'_>, status: StatusFlags) -> Result<usize> {
-        let mut position = self.position.lock();
+        let mut position = sync::lock(&self.position);
         check_range(*position, dst.avail())?;
         let count = self.file.read(ctx, dst, *position, status)?;
         *position += count as u64;
@@ -323,6 +325,7 @@ impl Description {
     ///
     /// # Errors
     /// `EBADF` if not open for writing; what the file says.
+    #[inline(always)]
     pub fn write(&self, ctx: &Context, src: &mut IoSrc<'_>) -> Result<usize> {
         self.write_with(ctx, src, self.status())
     }
@@ -331,7 +334,6 @@ impl Description {
     ///
     /// # Errors
     /// As [`Self::write`].
-    // Always: as for `read_with`.
     #[inline(always)]
     pub fn write_with(&self, ctx: &Context, src: &mut IoSrc<'_>, status: StatusFlags) -> Result<usize> {
         if !self.access.contains(AccessMode::WRITE) {
@@ -349,7 +351,7 @@ impl Description {
     }
 
     fn write_at_position(&self, ctx: &Context, src: &mut IoSrc<'_>, status: StatusFlags) -> Result<usize> {
-        let mut position = self.position.lock();
+        let mut position = sync::lock(&self.position);
         check_range(*position, src.remain())?;
         let written = self.file.write(ctx, src, *position, status)?;
         *position = written.end;

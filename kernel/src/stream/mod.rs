@@ -27,7 +27,7 @@ pub use self::{
     pages::Pages,
     ring::{Filled, Kind, Piece, ReadPlan, Ring, WritePlan},
 };
-use crate::prelude::*;
+use crate::{prelude::*, sync};
 
 /// The pages of a stream, as the two sides hold them.
 pub struct Ends {
@@ -47,13 +47,13 @@ impl Ends {
     /// The producer, for a writer.
     #[inline]
     pub fn produce(&self) -> MutexGuard<'_, Arc<Pages>> {
-        lock(&self.producer)
+        sync::lock(&self.producer)
     }
 
     /// The consumer, for a reader.
     #[inline]
     pub fn consume(&self) -> MutexGuard<'_, Arc<Pages>> {
-        lock(&self.consumer)
+        sync::lock(&self.consumer)
     }
 
     /// Changes the number of pages while nobody reads or writes. `exchange` puts the ring that it is given in place of the
@@ -69,14 +69,5 @@ impl Ends {
         *consumer = pages.clone();
         *producer = pages;
         Ok(())
-    }
-}
-
-/// Nearly always nobody holds it: the trial, in place, costs a quarter of the way that can sleep.
-#[inline]
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    match mutex.try_lock() {
-        Some(guard) => guard,
-        None => mutex.lock(),
     }
 }

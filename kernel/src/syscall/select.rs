@@ -162,7 +162,12 @@ impl Sets {
     /// Copies the sets in: only the words that `count` numbers need.
     fn read(&mut self, ctx: &Context, addresses: [Vaddr; 3], count: usize) -> Result<()> {
         for ((wanted, found), address) in self.wanted.iter_mut().zip(&mut self.found).zip(addresses) {
-            let len = if address == 0 { 0 } else { count.div_ceil(BITS) };
+            if address == 0 {
+                wanted.clear();
+                found.clear();
+                continue;
+            }
+            let len = count.div_ceil(BITS);
             wanted.resize(len, 0);
             found.resize(len, 0);
             let bytes = wanted.as_mut_slice().as_mut_bytes();
