@@ -68,13 +68,14 @@ impl PollTable {
     pub fn wait(
         &mut self,
         ctx: &Context,
+        files: &FileTable,
         timeout: Timeout<Deadline>,
         requests: impl ExactSizeIterator<Item = (Fd, IoEvents)>,
     ) -> core::result::Result<usize, WaitError> {
         let outcome = match timeout {
             Timeout::Now => Err(WaitError::TimedOut),
             Timeout::At(_) | Timeout::Never => {
-                self.load(&ctx.files(), requests);
+                self.load(files, requests);
                 self.sleep(ctx, timeout)
             }
         };

@@ -7,6 +7,7 @@ use readiness::{IoEvents, Timeout, WaitError};
 use super::sigmask::{self, SigMask};
 use crate::{
     events::PollTable,
+    file::table::FileTable,
     prelude::*,
     signal,
     time::{Deadline, types::Timespec},
@@ -87,9 +88,10 @@ fn poll(ctx: &Context, address: Vaddr, count: usize, timeout: Timeout<Deadline>)
     fds.resize(count, PollFd::default());
     changed.clear();
     read_fds(ctx, address, fds)?;
-    let outcome = match look(ctx, fds, changed, table) {
+    let files = ctx.files();
+    let outcome = match look(&files, fds, changed, table) {
         0 => {
-            let outcome = table.wait(ctx, timeout, fds.iter().map(|entry| (entry.fd, entry.wanted())));
+            let outcome = table.wait(ctx, &files, timeout, fds.iter().map(|entry| (entry.fd, entry.wanted())));
             table.found(|position, ready| fds[position].store(ready, position, changed));
             outcome
         }
@@ -130,10 +132,9 @@ impl PollFd {
 }
 
 /// Looks at every file once, and returns how many are ready.
-fn look(ctx: &Context, fds: &mut [PollFd], changed: &mut Vec<usize>, table: &mut PollTable) -> usize {
-    let files = ctx.files();
+fn look(files: &FileTable, fds: &mut [PollFd], changed: &mut Vec<usize>, table: &mut PollTable) -> usize {
     let mut total = 0;
-    let mut glance = table.glance(&files);
+    let mut glance = table.glance(files);
     for (position, entry) in fds.iter_mut().enumerate() {
         let ready = match glance.ask(position, entry.fd) {
             Some(events) => events & entry.wanted(),

@@ -113,7 +113,7 @@ fn select(ctx: &Context, count: i32, addresses: [Vaddr; 3], timeout: Timeout<Dea
     let mut total = look(&files, sets, table)?;
     if total == 0 {
         sets.collect_requests(requests);
-        let outcome = table.wait(ctx, timeout, requests.iter().map(|request| (request.fd, request.wanted)));
+        let outcome = table.wait(ctx, &files, timeout, requests.iter().map(|request| (request.fd, request.wanted)));
         table.found(|index, ready| total += sets.store(requests[index].fd, ready));
         if outcome == Err(WaitError::Interrupted) {
             return Err(ERESTARTNOHAND);
