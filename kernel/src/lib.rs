@@ -26,6 +26,7 @@ mod file;
 mod fs;
 mod futex;
 mod log;
+mod net;
 mod panic;
 mod prelude;
 mod process;

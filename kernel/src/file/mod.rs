@@ -491,4 +491,9 @@ pub trait File: Any + Send + Sync {
         let _ = (ctx, command, argument);
         Err(ENOTTY)
     }
+
+    /// The file as a socket; `None`: the calls of `socket(7)` answer `ENOTSOCK`.
+    fn as_socket(&self) -> Option<&dyn crate::net::Socket> {
+        None
+    }
 }

@@ -17,6 +17,8 @@ use crate::prelude::*;
 pub enum AnonKind {
     /// `pipefs`
     Pipe,
+    /// `sockfs`
+    Socket,
     /// `anon_inodefs`
     AnonInode,
 }
@@ -24,9 +26,11 @@ pub enum AnonKind {
 impl AnonKind {
     fn file_system(self) -> &'static Arc<AnonFs> {
         static PIPE: Once<Arc<AnonFs>> = Once::new();
+        static SOCKET: Once<Arc<AnonFs>> = Once::new();
         static ANON: Once<Arc<AnonFs>> = Once::new();
         let (once, name, magic) = match self {
             Self::Pipe => (&PIPE, "pipefs", 0x5049_5045),
+            Self::Socket => (&SOCKET, "sockfs", 0x534f_434b),
             Self::AnonInode => (&ANON, "anon_inodefs", 0x0904_1934),
         };
         once.call_once(|| Arc::new(AnonFs { name, magic, device: new_anonymous_device() }))
@@ -63,10 +67,11 @@ pub struct AnonInode {
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(2);
 
 impl AnonInode {
-    /// A new inode with its own number, for a pipe of the owner `uid`, `gid`.
+    /// A new inode with its own number, for a pipe or socket of the owner `uid`, `gid`.
     pub fn new(kind: AnonKind, uid: u32, gid: u32) -> Arc<Self> {
         let (inode_kind, permissions) = match kind {
             AnonKind::Pipe => (InodeKind::Fifo, 0o600),
+            AnonKind::Socket => (InodeKind::Socket, 0o777),
             AnonKind::AnonInode => (InodeKind::Anonymous, 0o600),
         };
         let file_system = kind.file_system();

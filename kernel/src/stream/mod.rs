@@ -25,7 +25,7 @@ use ostd::sync::MutexGuard;
 
 pub use self::{
     pages::Pages,
-    ring::{Filled, Kind, Piece, ReadPlan, Ring, WritePlan},
+    ring::{Filled, Kind, Merge, Piece, ReadPlan, Ring, WritePlan},
 };
 use crate::{prelude::*, sync};
 
@@ -62,7 +62,19 @@ impl Ends {
     /// # Errors
     /// What `exchange` says.
     pub fn resize(&self, slots: usize, exchange: impl FnOnce(Ring) -> Result<Ring>) -> Result<()> {
-        let mut producer = self.producer.lock();
+        self.resize_held(&mut self.producer.lock(), slots, exchange)
+    }
+
+    /// [`Self::resize`] by whoever holds the producer.
+    ///
+    /// # Errors
+    /// What `exchange` says.
+    pub fn resize_held(
+        &self,
+        producer: &mut Arc<Pages>,
+        slots: usize,
+        exchange: impl FnOnce(Ring) -> Result<Ring>,
+    ) -> Result<()> {
         let mut consumer = self.consumer.lock();
         let old = exchange(Ring::new(slots))?;
         let pages = Arc::new(producer.resized(slots, old.pages_in_use()));

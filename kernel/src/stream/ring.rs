@@ -28,6 +28,17 @@ pub enum Kind {
     Packet,
 }
 
+/// Which bytes of a write may be added to the last page in use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Merge {
+    /// None.
+    Nothing,
+    /// Those beyond whole pages, if all of them fit: so Linux's pipes do at the start of a write.
+    OddBytes,
+    /// As many as fit: pages are filled without gaps.
+    AnyBytes,
+}
+
 /// The use of one page.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
@@ -96,6 +107,11 @@ impl WritePlan {
         self.merge.is_none() && self.free == 0
     }
 
+    /// How many bytes there is room for.
+    pub fn room(&self) -> usize {
+        self.merge.map_or(0, |(_, _, len)| len) + self.free as usize * PAGE_SIZE
+    }
+
     /// The pages that may be filled, in order.
     pub(super) fn pages(&self) -> impl Iterator<Item = usize> + use<> {
         let (first, mask) = (self.first, self.mask);
@@ -123,9 +139,9 @@ impl ReadPlan {
 }
 
 impl Ring {
-    /// An empty ring of `slots` pages, a power of two.
+    /// An empty ring of `slots` pages: a power of two, or none yet.
     pub fn new(slots: usize) -> Self {
-        debug_assert!(slots.is_power_of_two());
+        debug_assert!(slots == 0 || slots.is_power_of_two());
         Self { slots: alloc::vec![Slot::default(); slots].into_boxed_slice(), head: 0, tail: 0 }
     }
 
@@ -154,15 +170,25 @@ impl Ring {
         (0..self.used() as u32).map(|index| usize::from(self.slot(self.tail.wrapping_add(index)).len)).sum()
     }
 
-    /// Plans a write of `len` bytes. With `may_merge` the odd bytes may be added to the last page, if all of them fit there:
-    /// so Linux does at the start of a write.
-    pub fn plan_write(&self, len: usize, kind: Kind, may_merge: bool) -> WritePlan {
+    /// Plans a write of `len` bytes, some of which may go to the last page in use.
+    pub fn plan_write(&self, len: usize, kind: Kind, merge: Merge) -> WritePlan {
         let mask = self.mask();
         let is_empty = self.is_empty();
-        let merge = if may_merge && !is_empty { self.merge_point(len % PAGE_SIZE) } else { None };
+        let merge = match merge {
+            _ if is_empty => None,
+            Merge::Nothing => None,
+            Merge::OddBytes => self.merge_point(len % PAGE_SIZE),
+            Merge::AnyBytes => self.merge_point(len.min(self.last_gap())),
+        };
         let first = if is_empty { 0 } else { self.head };
         let free = (self.capacity() - self.used()) as u32;
         WritePlan { merge, first, free, mask, restarts: is_empty, kind }
+    }
+
+    /// Unused bytes at the end of the last page in use.
+    fn last_gap(&self) -> usize {
+        let slot = self.slot(self.head.wrapping_sub(1));
+        PAGE_SIZE - usize::from(slot.offset) - usize::from(slot.len)
     }
 
     fn merge_point(&self, len: usize) -> Option<(usize, usize, usize)> {
@@ -232,6 +258,28 @@ impl Ring {
         ReadPlan { slots, first: self.tail, mask: self.mask() }
     }
 
+    /// Plans a look at up to `len` bytes behind the first `skip`, within the limits of one plan.
+    pub fn plan_peek(&self, skip: usize, len: usize) -> ReadPlan {
+        let (mut first, mut skip) = (self.tail, skip);
+        while first != self.head && skip >= usize::from(self.slot(first).len) {
+            skip -= usize::from(self.slot(first).len);
+            first = first.wrapping_add(1);
+        }
+        let mut slots = ArrayVec::new();
+        let mut planned = 0;
+        let mut next = first;
+        while next != self.head && planned < len && !slots.is_full() {
+            let mut slot = self.slot(next);
+            slot.offset += skip as u16;
+            slot.len -= skip as u16;
+            skip = 0;
+            planned += usize::from(slot.len);
+            slots.push(slot);
+            next = next.wrapping_add(1);
+        }
+        ReadPlan { slots, first, mask: self.mask() }
+    }
+
     /// Frees `len` bytes that were read by the present plan, and the rest of a packet that was begun. Returns whether a full
     /// ring got room.
     pub fn commit_read(&mut self, len: usize) -> bool {
@@ -272,7 +320,7 @@ impl Ring {
     }
 
     fn mask(&self) -> u32 {
-        self.slots.len() as u32 - 1
+        (self.slots.len() as u32).wrapping_sub(1)
     }
 
     fn slot(&self, number: u32) -> Slot {
@@ -292,7 +340,7 @@ mod tests {
     use super::*;
 
     fn write(ring: &mut Ring, len: usize, kind: Kind) -> usize {
-        let plan = ring.plan_write(len, kind, kind == Kind::Stream);
+        let plan = ring.plan_write(len, kind, if kind == Kind::Stream { Merge::OddBytes } else { Merge::Nothing });
         let merged = plan.merge.map_or(0, |(_, _, len)| len);
         let fresh = (len - merged).min(plan.pages().count() * PAGE_SIZE);
         ring.commit_write(&plan, Filled { merged, fresh });
@@ -340,7 +388,7 @@ mod tests {
     fn small_messages_use_one_page() {
         let mut ring = Ring::new(4);
         for _ in 0..10 {
-            let plan = ring.plan_write(1, Kind::Stream, true);
+            let plan = ring.plan_write(1, Kind::Stream, Merge::OddBytes);
             assert_eq!(plan.pages().next(), Some(0));
             ring.commit_write(&plan, Filled { merged: 0, fresh: 1 });
             assert_eq!(read(&mut ring, 1), 1);
@@ -351,11 +399,24 @@ mod tests {
     fn a_merge_into_a_drained_page_keeps_its_bytes() {
         let mut ring = Ring::new(2);
         write(&mut ring, 10, Kind::Stream);
-        let plan = ring.plan_write(5, Kind::Stream, true);
+        let plan = ring.plan_write(5, Kind::Stream, Merge::OddBytes);
         assert_eq!(plan.merge, Some((0, 10, 5)));
         assert_eq!(read(&mut ring, 10), 10);
         ring.commit_write(&plan, Filled { merged: 5, fresh: 0 });
         assert_eq!(ring.plan_read(9).pieces().next(), Some((0, 10, 5)));
+    }
+
+    #[ktest]
+    fn dense_writes_leave_no_gaps() {
+        let mut ring = Ring::new(2);
+        write(&mut ring, 3000, Kind::Stream);
+        let plan = ring.plan_write(3000, Kind::Stream, Merge::AnyBytes);
+        assert_eq!((plan.merge, plan.room()), (Some((0, 3000, 1096)), 1096 + PAGE_SIZE));
+        ring.commit_write(&plan, Filled { merged: 1096, fresh: 1904 });
+        assert_eq!(ring.bytes(), 6000);
+        let peek = ring.plan_peek(5000, 10);
+        assert!(peek.pieces().eq([(1, 904, 1000)]));
+        assert!(ring.plan_peek(6000, 1).is_empty());
     }
 
     #[ktest]

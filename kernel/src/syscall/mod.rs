@@ -19,6 +19,7 @@ mod fcntl;
 mod file;
 mod futex;
 mod inotify;
+mod message;
 mod mm;
 mod mount;
 mod pidfd;
@@ -32,6 +33,7 @@ pub mod select;
 mod sigmask;
 pub mod signal;
 mod signalfd;
+mod socket;
 mod splice;
 mod stat;
 mod storage;
@@ -117,6 +119,21 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::setitimer => time::sys_setitimer(ctx, a[0] as i32, a[1], a[2]),
         Sysno::getpid => process::sys_getpid(ctx),
         Sysno::sendfile => storage::sys_sendfile(ctx, a[0] as i32, a[1] as i32, a[2], a[3]),
+        Sysno::socket => socket::sys_socket(ctx, a[0] as u32, a[1] as u32, a[2] as i32),
+        Sysno::connect => socket::sys_connect(ctx, a[0] as i32, a[1], a[2] as i32),
+        Sysno::accept => socket::sys_accept4(ctx, a[0] as i32, a[1], a[2], 0),
+        Sysno::sendto => message::sys_sendto(ctx, a),
+        Sysno::recvfrom => message::sys_recvfrom(ctx, a),
+        Sysno::sendmsg => message::sys_sendmsg(ctx, a[0] as i32, a[1], a[2] as u32),
+        Sysno::recvmsg => message::sys_recvmsg(ctx, a[0] as i32, a[1], a[2] as u32),
+        Sysno::shutdown => socket::sys_shutdown(ctx, a[0] as i32, a[1] as i32),
+        Sysno::bind => socket::sys_bind(ctx, a[0] as i32, a[1], a[2] as i32),
+        Sysno::listen => socket::sys_listen(ctx, a[0] as i32, a[1] as i32),
+        Sysno::getsockname => socket::sys_getsockname(ctx, a[0] as i32, a[1], a[2]),
+        Sysno::getpeername => socket::sys_getpeername(ctx, a[0] as i32, a[1], a[2]),
+        Sysno::socketpair => socket::sys_socketpair(ctx, a[0] as u32, a[1] as u32, a[2] as i32, a[3]),
+        Sysno::setsockopt => socket::sys_setsockopt(ctx, a[0] as i32, a[1] as i32, a[2] as i32, a[3], a[4] as i32),
+        Sysno::getsockopt => socket::sys_getsockopt(ctx, a[0] as i32, a[1] as i32, a[2] as i32, a[3], a[4]),
         Sysno::clone => process::sys_clone(ctx, regs, a[0] as u64, a[1], a[2], a[3], a[4]),
         Sysno::fork => process::sys_fork(ctx, regs),
         Sysno::vfork => process::sys_vfork(ctx, regs),
@@ -305,6 +322,9 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::copy_file_range => {
             storage::sys_copy_file_range(ctx, a[0] as i32, a[1], a[2] as i32, a[3], a[4], a[5] as u32)
         }
+        Sysno::accept4 => socket::sys_accept4(ctx, a[0] as i32, a[1], a[2], a[3] as u32),
+        Sysno::recvmmsg => message::sys_recvmmsg(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32, a[4]),
+        Sysno::sendmmsg => message::sys_sendmmsg(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32),
         Sysno::preadv2 => rw::sys_preadv2(ctx, a[0] as i32, a[1], a[2], a[3] as i64, a[5] as u32),
         Sysno::pwritev2 => rw::sys_pwritev2(ctx, a[0] as i32, a[1], a[2], a[3] as i64, a[5] as u32),
         Sysno::statx => stat::sys_statx(ctx, a[0] as i32, a[1], a[2] as u32, a[3] as u32, a[4]),

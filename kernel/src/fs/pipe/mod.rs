@@ -31,7 +31,7 @@ use crate::{
     file::{AccessMode, Description, IoDst, IoSrc, StatusFlags},
     fs::{AnonInode, AnonKind, Inode},
     prelude::*,
-    stream::{Ends, Kind},
+    stream::{Ends, Kind, Merge},
 };
 
 /// Pages of a new pipe.
@@ -53,14 +53,15 @@ pub struct Writing {
     /// Bytes written.
     pub done: usize,
     kind: Kind,
-    may_merge: bool,
+    merge: Merge,
 }
 
 impl Writing {
     /// A write of `total` bytes, as packets if the description is in packet mode.
     pub fn new(total: usize, status: StatusFlags) -> Self {
         let kind = if status.contains(StatusFlags::DIRECT) { Kind::Packet } else { Kind::Stream };
-        Self { total, done: 0, kind, may_merge: kind == Kind::Stream }
+        let merge = if kind == Kind::Stream { Merge::OddBytes } else { Merge::Nothing };
+        Self { total, done: 0, kind, merge }
     }
 }
 
@@ -105,13 +106,13 @@ impl Pipe {
         loop {
             let left = writing.total - writing.done;
             let plan = self.state.read(|state| {
-                (state.openers.readers > 0).then(|| state.ring.plan_write(left, writing.kind, writing.may_merge))
+                (state.openers.readers > 0).then(|| state.ring.plan_write(left, writing.kind, writing.merge))
             });
             let Some(plan) = plan else { return Some(Err(EPIPE)) };
             if plan.is_full() {
                 return None;
             }
-            writing.may_merge = false;
+            writing.merge = Merge::Nothing;
             let (filled, result) = pages.fill(&plan, src, left);
             let count = filled.merged + filled.fresh;
             if count > 0 {

@@ -4,13 +4,14 @@
 //!
 //! # Role
 //! [`root`] is the directory itself with the files about the system, [`system`] their texts, [`process`] and [`fd`] the
-//! directories of a process, [`status`] its larger texts, [`sys`] the tree below `/proc/sys`. Formats are byte for byte those
+//! directories of a process, [`status`] its larger texts, [`sys`] the tree below `/proc/sys`, [`net`] the sockets. Formats are byte for byte those
 //! of Linux; values that mean nothing here are 0, as Linux has them where a feature is not configured.
 //!
 //! # Numbers of inodes
 //! The low 32 bits tell the file within its directory, the high ones the process or thread.
 
 mod fd;
+mod net;
 mod process;
 mod root;
 mod status;

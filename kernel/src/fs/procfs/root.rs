@@ -7,7 +7,7 @@ use super::{
         Inode, InodeKind, Link,
         pseudo::{DirInode, Directory, Identity, LinkInode, Name, TextInode},
     },
-    file_system, inode_number, parse_number, process, sys, system,
+    file_system, inode_number, net, parse_number, process, sys, system,
 };
 use crate::{prelude::*, process::table};
 
@@ -25,6 +25,8 @@ enum Entry {
     Link(fn(&Context) -> Result<Link>),
     /// `/proc/sys`
     Sys,
+    /// `/proc/net`
+    Net,
 }
 
 const ENTRIES: &[(&str, Entry)] = &[
@@ -47,6 +49,7 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("version", Entry::Text(system::version)),
     ("vmstat", Entry::Text(system::vmstat)),
     ("sys", Entry::Sys),
+    ("net", Entry::Net),
 ];
 
 impl Entry {
@@ -54,7 +57,7 @@ impl Entry {
         match self {
             Self::Text(_) => InodeKind::Regular,
             Self::Link(_) => InodeKind::Symlink,
-            Self::Sys => InodeKind::Directory,
+            Self::Sys | Self::Net => InodeKind::Directory,
         }
     }
 
@@ -65,6 +68,7 @@ impl Entry {
             }
             Self::Link(follow) => LinkInode::new(file_system(), Identity::of_root(number, 0o777), 0, *follow),
             Self::Sys => DirInode::new(file_system(), Identity::of_root(number, 0o555), sys::top()),
+            Self::Net => DirInode::new(file_system(), Identity::of_root(number, 0o555), net::NetDir),
         }
     }
 }
@@ -99,7 +103,7 @@ impl Directory for Root {
     }
 
     fn subdirectories(&self) -> u32 {
-        1 + table::processes().len() as u32
+        2 + table::processes().len() as u32
     }
 }
 

@@ -22,6 +22,8 @@ use crate::{
     random, system,
 };
 
+mod net;
+
 type Show = fn(&Context) -> Result<Vec<u8>>;
 type Store = fn(&Context, &[u8]) -> Result<()>;
 
@@ -36,7 +38,7 @@ enum Node {
 
 use Node::{Dir, Fixed, Setting};
 
-const TOP: &[(&str, Node)] = &[("fs", Dir(FS)), ("kernel", Dir(KERNEL)), ("net", Dir(NET)), ("vm", Dir(VM))];
+const TOP: &[(&str, Node)] = &[("fs", Dir(FS)), ("kernel", Dir(KERNEL)), ("net", Dir(net::SETTINGS)), ("vm", Dir(VM))];
 
 const KERNEL: &[(&str, Node)] = &[
     ("cap_last_cap", Fixed(|_| text(format_args!("40\n")))),
@@ -96,8 +98,6 @@ const INOTIFY: &[(&str, Node)] = &[
 fn show(limit: Limit) -> Result<Vec<u8>> {
     text(format_args!("{}\n", limit.get()))
 }
-
-const NET: &[(&str, Node)] = &[("core", Dir(&[("somaxconn", Fixed(|_| text(format_args!("4096\n"))))]))];
 
 const VM: &[(&str, Node)] = &[
     ("max_map_count", Fixed(|_| text(format_args!("{}\n", crate::vm::MAX_MAP_COUNT)))),
