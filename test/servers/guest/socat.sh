@@ -5,11 +5,12 @@
 . "$(dirname "$0")/lib.sh"
 start() {
     head -c 300000 /dev/urandom >data
-    socat TCP-LISTEN:5001,bind=127.0.0.1,fork,reuseaddr,backlog=64 EXEC:cat >tcp.log 2>&1 &
+    # A direction goes on for so long after the other one has ended (-t); half a second is little on a slow machine.
+    socat -t 60 TCP-LISTEN:5001,bind=127.0.0.1,fork,reuseaddr,backlog=64 EXEC:cat >tcp.log 2>&1 &
     echo=$!
-    socat UNIX-LISTEN:"$WORK/socket",fork TCP:127.0.0.1:5001 >unix.log 2>&1 &
+    socat -t 60 UNIX-LISTEN:"$WORK/socket",fork TCP:127.0.0.1:5001 >unix.log 2>&1 &
     relay=$!
-    socat TCP6-LISTEN:5002,bind=[::1],fork,reuseaddr UNIX-CONNECT:"$WORK/socket" >tcp6.log 2>&1 &
+    socat -t 60 TCP6-LISTEN:5002,bind=[::1],fork,reuseaddr UNIX-CONNECT:"$WORK/socket" >tcp6.log 2>&1 &
     outer=$!
     socat UDP4-RECVFROM:5003,bind=127.0.0.1,fork EXEC:'tr a-z A-Z' >udp.log 2>&1 &
     udp=$!

@@ -20,19 +20,27 @@ stop_nginx() {
     [ ! -s nginx-error.log ] || fail "nginx complains"
 }
 
+# A machine that answers nothing in time gets more of it.
 with_wrk() { # SECONDS URL
-    limited "$1" wrk -t2 -c100 -d "$1" --timeout 60s "$2" >wrk.log 2>&1 || fail "wrk: exit status $?"
-    ! grep -E 'Socket errors|Non-2xx' wrk.log || fail "wrk met errors"
-    asked=$(awk '/requests in/ { print $1 }' wrk.log)
+    for duration in "$1" 60; do
+        limited "$duration" wrk -t2 -c100 -d "$duration" --timeout 60s "$2" >wrk.log 2>&1 || fail "wrk: exit status $?"
+        ! grep -E 'Socket errors|Non-2xx' wrk.log || fail "wrk met errors"
+        asked=$(awk '/requests in/ { print $1 }' wrk.log)
+        [ "${asked:-0}" = 0 ] || break
+    done
     [ "${asked:-0}" -gt 0 ] || fail "wrk: no request was answered"
     note "wrk $2: $(awk '/^Requests.sec/ { print $2 }' wrk.log) requests per second"
 }
 
 with_ab() { # SECONDS URL
-    limited "$1" ab -q -k -c 50 -t "$1" -n 100000000 -s 60 "$2" >ab.log 2>&1 || fail "ab: exit status $?"
-    grep -q '^Failed requests: *0$' ab.log || fail "ab: failed requests"
-    ! grep -E '^(Non-2xx|Write errors)' ab.log || fail "ab met errors"
-    asked=$(awk '/^Complete requests/ { print $3 }' ab.log)
+    for duration in "$1" 60; do
+        limited "$duration" ab -q -k -c 50 -t "$duration" -n 100000000 -s 60 "$2" >ab.log 2>&1 ||
+            fail "ab: exit status $?"
+        grep -q '^Failed requests: *0$' ab.log || fail "ab: failed requests"
+        ! grep -E '^(Non-2xx|Write errors)' ab.log || fail "ab met errors"
+        asked=$(awk '/^Complete requests/ { print $3 }' ab.log)
+        [ "${asked:-0}" = 0 ] || break
+    done
     [ "${asked:-0}" -gt 0 ] || fail "ab: no request was answered"
     note "ab -k $2: $(awk '/^Requests per second/ { print $4 }' ab.log) requests per second"
 }
