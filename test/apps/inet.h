@@ -5,6 +5,7 @@
 #ifndef INET_H
 #define INET_H
 
+#include "ask.h"
 #include "ep.h"
 
 #include <arpa/inet.h>
@@ -21,12 +22,6 @@
 typedef struct sockaddr_in in4;
 typedef struct sockaddr_in6 in6;
 #define SA(address) ((struct sockaddr *)(address))
-
-static inline int ask(int fd, short events) {
-    struct pollfd p = {.fd = fd, .events = events};
-    OK(poll(&p, 1, 0));
-    return p.revents;
-}
 
 static inline void await_mask(int fd, short events, int expected) {
     for (int i = 0; i < 3000 && ask(fd, events) != expected; i++)

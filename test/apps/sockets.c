@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //
 // Readiness of sockets: what pipes cannot show. Rows S1, 22, 35 to 38, 71, 81, 87, 98 to 100.
+#include "ask.h"
 #include "ep.h"
 
 #include <arpa/inet.h>
@@ -11,12 +12,6 @@
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-
-static int ask(int fd, short events) {
-    struct pollfd p = {.fd = fd, .events = events};
-    OK(poll(&p, 1, 0));
-    return p.revents;
-}
 
 static struct pipe_ends pair(int type) {
     int fds[2];

@@ -4,6 +4,7 @@
 #ifndef UNIX_H
 #define UNIX_H
 
+#include "ask.h"
 #include "ep.h"
 
 #include <poll.h>
@@ -54,12 +55,6 @@ static inline int unix_listener(int type, struct name n, int backlog) {
     OK(bind_to(fd, n));
     OK(listen(fd, backlog));
     return fd;
-}
-
-static inline int ask(int fd, short events) {
-    struct pollfd p = {.fd = fd, .events = events};
-    OK(poll(&p, 1, 0));
-    return p.revents;
 }
 
 #define ALL (POLLIN | POLLPRI | POLLOUT | POLLRDHUP | POLLRDNORM | POLLRDBAND | POLLWRNORM | POLLWRBAND)

@@ -304,16 +304,30 @@ TEST(body_to_itself) {
 }
 
 TEST(body_a_datagram_that_cannot_be_copied_is_lost) {
-    struct pair s = unix_pair(SOCK_DGRAM);
-    char got[4];
-    OK(send(s.a, "x", 1, 0));
-    OK(send(s.a, "y", 1, 0));
-    FAILS(recv(s.b, BAD_POINTER, 4, 0), EFAULT);
-    CHECK_EQ(OK(recv(s.b, got, 4, 0)), 1);
-    CHECK_EQ(got[0], 'y');
-    FAILS(send(s.a, BAD_POINTER, 4, 0), EFAULT);
-    FAILS(send(s.a, guarded_end(2), 4, 0), EFAULT);
-    FAILS(recv(s.b, got, 4, MSG_DONTWAIT), EAGAIN);
+    for (int kind = 0; kind < 2; kind++) {
+        struct pair s = unix_pair(kind ? SOCK_SEQPACKET : SOCK_DGRAM);
+        char got[4];
+        for (const char *text = "wxyz"; *text; text++)
+            OK(send(s.a, (char[]){*text, *text, *text}, 3, 0));
+        FAILS(recv(s.b, BAD_POINTER, 4, MSG_PEEK), EFAULT);
+        FAILS(recv(s.b, BAD_POINTER, 4, 0), EFAULT);
+        // In part is not at all.
+        FAILS(recv(s.b, guarded_end(2), 4, MSG_PEEK), EFAULT);
+        FAILS(recv(s.b, guarded_end(2), 4, 0), EFAULT);
+        CHECK_EQ(OK(recv(s.b, got, 4, 0)), 3);
+        CHECK_EQ(got[0], 'y');
+        // With room for less, no more is copied.
+        CHECK_EQ(OK(recv(s.b, guarded_end(2), 2, 0)), 2);
+        FAILS(send(s.a, BAD_POINTER, 4, 0), EFAULT);
+        FAILS(send(s.a, guarded_end(2), 4, 0), EFAULT);
+        FAILS(recv(s.b, got, 4, MSG_DONTWAIT), EAGAIN);
+        // The files of what is lost are, too.
+        struct pipe_ends p = make_pipe(0);
+        OK(send_fd(s.a, p.w));
+        OK(close(p.w));
+        FAILS(recv(s.b, BAD_POINTER, 4, 0), EFAULT);
+        CHECK_EQ(ask(p.r, POLLIN), POLLHUP);
+    }
 }
 
 TEST(body_bytes_in_flight_bound_the_sender) {

@@ -25,7 +25,7 @@ use super::{
     name::{self, Binding, Target},
     payload::Payload,
     rights::{self, Rights},
-    state::{ARRIVAL, ROOM, packet_charge},
+    state::{ARRIVAL, ROOM, check_packet, packet_charge},
 };
 use crate::{
     file::{IoDst, IoSrc},
@@ -541,21 +541,16 @@ impl Socket for DatagramSocket {
         }
         let mut control = Control::decode(ctx, message.control)?;
         self.autobind_if_credentials_pass(ctx)?;
+        let (len, send_buffer) = (src.remain(), self.common.options.send_buffer());
         let target = match &message.destination {
             None => self.inbox.peer().ok_or(ENOTCONN)?,
             Some(address) => {
                 let address = name::of_unix(address)?;
-                let len = src.remain();
-                if len > (self.common.options.send_buffer() as usize).saturating_sub(32) {
-                    return Err(EMSGSIZE);
-                }
+                check_packet(len, send_buffer)?;
                 name::find_inbox(ctx, address)?
             }
         };
-        let len = src.remain();
-        if len > (self.common.options.send_buffer() as usize).saturating_sub(32) {
-            return Err(EMSGSIZE);
-        }
+        check_packet(len, send_buffer)?;
         // Whether the other side wants them is not looked at: whoever does not, does not show them.
         control.credentials = control.credentials.or_else(|| Some(own_credentials(ctx)));
         let payload = Arc::new(Payload::copy_from(src, len)?);

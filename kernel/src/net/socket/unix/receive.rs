@@ -119,9 +119,9 @@ impl Connection {
             };
             let (count, outcome) = self.copy_out(&pages, from, reading.looked.1, piece.len, dst);
             if let Err(error) = outcome
-                && count == 0
+                && (count == 0 || self.unit == Unit::Packet)
             {
-                return Some(if reading.has_message { Ok(()) } else { Err(error) });
+                return Some(self.fail_to_copy(from, reading, &piece, error));
             }
             reading.packet_len = piece.whole;
             reading.credentials = Some(piece.credentials);
@@ -133,6 +133,17 @@ impl Connection {
                 return Some(Ok(()));
             }
         }
+    }
+
+    /// Bytes could not be copied out: those of a stream stay, a packet is lost, unless it was only looked at.
+    fn fail_to_copy(&self, from: usize, reading: &mut Reading, piece: &Piece, error: Errno) -> Result<()> {
+        if self.unit == Unit::Byte && reading.has_message {
+            return Ok(());
+        }
+        if self.unit == Unit::Packet && !reading.peeks {
+            self.finish(from, reading, piece, 0);
+        }
+        Err(error)
     }
 
     fn at_the_end(&self, side: usize, reading: &Reading, error: Option<Errno>, is_end: bool) -> Option<Result<()>> {

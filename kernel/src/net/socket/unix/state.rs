@@ -221,6 +221,19 @@ pub fn stream_charge(len: usize) -> u32 {
     (buffer_charge(len - paged) + paged.next_multiple_of(PAGE_SIZE)) as u32
 }
 
+/// Whether a packet or datagram of `len` bytes may be sent with this `SO_SNDBUF`. One that Linux finds no memory for, in one
+/// piece and 17 pages, is not sent here either, whatever the limit.
+///
+/// # Errors
+/// `EMSGSIZE` if it is larger than the limit; `ENOBUFS`.
+pub fn check_packet(len: usize, send_buffer: u32) -> Result<()> {
+    const MOST: usize = (4 << 20) - 320 + 17 * PAGE_SIZE;
+    if len > (send_buffer as usize).saturating_sub(32) {
+        return Err(EMSGSIZE);
+    }
+    if len > MOST { Err(ENOBUFS) } else { Ok(()) }
+}
+
 /// What a packet or datagram counts.
 pub fn packet_charge(len: usize) -> u32 {
     const MAX_LINEAR: usize = 16_064;

@@ -19,7 +19,7 @@ use super::{
     name::{self, Binding, Target},
     receive::Reading,
     rights::{self, Rights},
-    state::{ROOM, Side, Urgency},
+    state::{ROOM, Side, Urgency, check_packet},
 };
 use crate::{
     file::{Description, IoDst, IoSrc, StatusFlags},
@@ -249,9 +249,7 @@ impl StreamSocket {
             if let Some(error) = endpoint.connection.take_error(endpoint.side) {
                 return Err(error);
             }
-            if len > (self.common.options.send_buffer() as usize).saturating_sub(32) {
-                return Err(EMSGSIZE);
-            }
+            check_packet(len, self.common.options.send_buffer())?;
         }
         let mut writing = Writing::new(if is_urgent { len - 1 } else { len });
         writing.control = control.boxed();
