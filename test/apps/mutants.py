@@ -35,7 +35,9 @@ NUMBERS = {
     "faccessat2": 439, "epoll_pwait2": 441, "write": 1, "clone": 56, "socket": 41, "signalfd": 282, "signalfd4": 289,
     "timerfd_create": 283, "timerfd_settime": 286, "timerfd_gettime": 287, "inotify_init": 253, "inotify_init1": 294,
     "inotify_add_watch": 254, "inotify_rm_watch": 255, "pidfd_open": 434, "pidfd_send_signal": 424, "pidfd_getfd": 438,
-    "splice": 275, "copy_file_range": 326, "fallocate": 285, "mount": 165, "umount2": 166,
+    "connect": 42, "accept": 43, "sendto": 44, "recvfrom": 45, "sendmsg": 46, "recvmsg": 47, "shutdown": 48, "bind": 49,
+    "listen": 50, "getsockname": 51, "getpeername": 52, "socketpair": 53, "setsockopt": 54, "getsockopt": 55,
+    "accept4": 288, "recvmmsg": 299, "sendmmsg": 307, "splice": 275, "copy_file_range": 326, "fallocate": 285, "mount": 165, "umount2": 166,
 }
 EPERM, ENOSYS = 1, 38
 # These would end the harness itself.

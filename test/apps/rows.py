@@ -12,15 +12,14 @@ import sys
 
 HERE = pathlib.Path(__file__).parent
 
-# Everything about files that exist without sockets.
-IN_SCOPE = ["S1", "S2", "S3", "S4", *map(str, range(1, 98))]
+IN_SCOPE = ["S1", "S2", "S3", "S4", *map(str, range(1, 101))]
 # Proven by kernel tests, where no program can reach the row; name them here with the module.
 BY_KTEST: dict[str, str] = {"88": "ktest `events::eventfd` the kernel overflows into an error"}
 
 
-def manifest() -> list[tuple[str, str]]:
+def programs() -> list[str]:
     lines = (HERE / "manifest").read_text().splitlines()
-    return [(g, p) for g, p in (l.split() for l in lines if l.strip() and not l.startswith("#"))]
+    return [line.split()[1] for line in lines if line.strip() and not line.startswith("#")]
 
 
 def rows_of(name: str) -> list[str]:
@@ -35,14 +34,13 @@ def rows_of(name: str) -> list[str]:
 
 def tests() -> dict[str, list[str]]:
     by_row: dict[str, list[str]] = {}
-    for group, program in manifest():
+    for program in programs():
         listing = subprocess.run([HERE / "build" / program, "--list"], check=True, capture_output=True, text=True)
         for line in listing.stdout.splitlines():
             name = line.split()[1]
-            mark = " (later)" if group == "later" else ""
             for row in rows_of(name):
                 text = re.sub(r"^row(_S?\d+)+_", "", name).replace("_", " ")
-                by_row.setdefault(row, []).append(f"`{program}` {text}{mark}")
+                by_row.setdefault(row, []).append(f"`{program}` {text}")
     return by_row
 
 
@@ -53,14 +51,12 @@ def order(row: str) -> tuple[bool, int]:
 def main() -> int:
     by_row = tests()
     print("# Which test proves which row\n")
-    print("Written by `make -C test/apps rows`; do not edit. Rows are those of the readiness table. *(later)*: the")
-    print("program needs sockets and is not yet part of the default run.\n")
+    print("Written by `make -C test/apps rows`; do not edit. Rows are those of the readiness table.\n")
     print("|Row|Proven by|\n|-|-|")
     for row in sorted({*by_row, *BY_KTEST, *IN_SCOPE}, key=order):
         proofs = by_row.get(row, []) + ([BY_KTEST[row]] if row in BY_KTEST else [])
         print(f"|{row}|{'; '.join(proofs) or 'NOTHING'}|")
-    now = {r for r, proofs in by_row.items() if any("(later)" not in p for p in proofs)} | set(BY_KTEST)
-    missing = [r for r in IN_SCOPE if r not in now]
+    missing = [row for row in IN_SCOPE if row not in by_row and row not in BY_KTEST]
     if missing:
         print("rows without a test:", ", ".join(missing), file=sys.stderr)
     return 1 if missing else 0

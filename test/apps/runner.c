@@ -2,10 +2,10 @@
 //
 // Runs the test programs of the manifest, one after the other, and counts.
 //
-//   runner [--dir DIR] [--group GROUP]... [--all] [--list] [--brief] [FILTER]
+//   runner [--dir DIR] [--group GROUP]... [--list] [--brief] [FILTER]
 //
 // FILTER is a part of "PROGRAM NAME": a program, a row ("row_21_"), a word of a name. DIR holds the programs and the
-// manifest; it defaults to the runner's own. Groups default to all but `later`.
+// manifest; it defaults to the runner's own. Groups default to all.
 //
 // Streams the lines of the programs, ends with "N passed, N failed, N skipped", and exits with 0 if none failed. A test
 // that a program planned but did not answer for (a crash, a hang of the whole program) counts as failed. Needs few
@@ -26,7 +26,7 @@ enum { SILENCE_MS = 90 * 1000, MAX_GROUPS = 8 };
 
 static const char *directory, *filter, *groups[MAX_GROUPS];
 static int group_count;
-static bool all_groups, list_only, brief;
+static bool list_only, brief;
 static int passed, failed, skipped;
 
 static void out(const char *text) {
@@ -140,7 +140,7 @@ static void run_program(const char *program, const char *test_filter) {
 }
 
 static bool group_selected(const char *group) {
-    if (all_groups || (group_count == 0 && strcmp(group, "later") != 0))
+    if (group_count == 0)
         return true;
     for (int i = 0; i < group_count; i++)
         if (strcmp(group, groups[i]) == 0)
@@ -193,8 +193,6 @@ static void parse(int argc, char **argv) {
             directory = argv[++i];
         else if (strcmp(argv[i], "--group") == 0 && i + 1 < argc && group_count < MAX_GROUPS)
             groups[group_count++] = argv[++i];
-        else if (strcmp(argv[i], "--all") == 0)
-            all_groups = true;
         else if (strcmp(argv[i], "--list") == 0)
             list_only = true;
         else if (strcmp(argv[i], "--brief") == 0)
@@ -202,7 +200,7 @@ static void parse(int argc, char **argv) {
         else if (argv[i][0] != '-' && !filter)
             filter = argv[i];
         else {
-            fprintf(stderr, "usage: runner [--dir DIR] [--group GROUP]... [--all] [--list] [--brief] [FILTER]\n");
+            fprintf(stderr, "usage: runner [--dir DIR] [--group GROUP]... [--list] [--brief] [FILTER]\n");
             exit(2);
         }
     }

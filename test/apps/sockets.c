@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //
-// Readiness of sockets: what pipes cannot show. Rows S1, 30, 35 to 38, 71, 81, 87, 98 to 100. Group `later`: runs when
-// asked for.
+// Readiness of sockets: what pipes cannot show. Rows S1, 22, 35 to 38, 71, 81, 87, 98 to 100.
 #include "ep.h"
 
 #include <arpa/inet.h>

@@ -378,6 +378,39 @@ TEST(row_54_one_datagram_wakes_one) {
         sleeper_join(&s[i]);
 }
 
+TEST(body_datagrams_after_shutdown) {
+    struct pipe_ends s = udp_pair();
+    char byte;
+    put_byte(s.w);
+    await_readable(s.r);
+    OK(shutdown(s.r, SHUT_RD));
+    CHECK_EQ(OK(recv(s.r, &byte, 1, MSG_DONTWAIT)), 1);
+    // Only those that would wait see the end.
+    FAILS(recv(s.r, &byte, 1, MSG_DONTWAIT), EAGAIN);
+    CHECK_EQ(OK(recv(s.r, &byte, 1, 0)), 0);
+    put_byte(s.w);
+    for (int i = 0; i < 3000 && recv(s.r, &byte, 1, MSG_DONTWAIT | MSG_PEEK) != 1; i++)
+        sleep_ms(1);
+    CHECK_EQ(OK(recv(s.r, &byte, 1, MSG_DONTWAIT)), 1);
+}
+
+// An error after some messages is told the next time.
+TEST(row_100_an_error_of_recvmmsg_is_kept) {
+    struct pipe_ends s = udp_pair();
+    char byte;
+    for (int i = 0; i < 3; i++) {
+        put_byte(s.w);
+        await_readable(s.r);
+    }
+    struct iovec v[2] = {{&byte, 1}, {BAD_POINTER, 1}};
+    struct mmsghdr m[2] = {{.msg_hdr = {.msg_iov = v, .msg_iovlen = 1}}, {.msg_hdr = {.msg_iov = v + 1, .msg_iovlen = 1}}};
+    CHECK_EQ(OK(recvmmsg(s.r, m, 2, 0, NULL)), 1);
+    CHECK_EQ(ask(s.r, POLLIN), POLLIN | POLLERR);
+    FAILS(recvmmsg(s.r, m, 2, 0, NULL), EFAULT);
+    CHECK_EQ(OK(recvmmsg(s.r, m, 1, 0, NULL)), 1);
+    CHECK_EQ(ask(s.r, POLLIN), 0);
+}
+
 TEST(body_faults_of_datagrams) {
     struct pipe_ends s = udp_pair();
     FAILS(send(s.w, BAD_POINTER, 10, 0), EFAULT);

@@ -160,6 +160,10 @@ TEST(body_what_came_before_connecting_elsewhere_is_lost) {
     OK(getsockopt(y, SOL_SOCKET, SO_ERROR, &error, &length));
     CHECK_EQ(error, ECONNRESET);
     CHECK_EQ(ask(y, ALL), OUT_ALL);
+    // Where nothing is lost, there is no error.
+    OK(connect_to(x, b));
+    OK(connect_to(x, c));
+    CHECK_EQ(ask(y, ALL), OUT_ALL);
 }
 
 TEST(body_a_dead_peer_refuses_once) {
@@ -372,6 +376,27 @@ TEST(body_packets_reset) {
     OK(close(s.b));
     FAILS(recv(s.a, got, 8, 0), ECONNRESET);
     CHECK_EQ(OK(recv(s.a, got, 8, 0)), 0);
+}
+
+TEST(body_errors_come_before_packets) {
+    struct pair s = unix_pair(SOCK_SEQPACKET);
+    char got[8];
+    OK(send(s.b, "x", 1, 0));
+    OK(send(s.a, "yy", 2, 0));
+    OK(close(s.b));
+    FAILS(recv(s.a, got, 8, MSG_PEEK), ECONNRESET);
+    CHECK_EQ(OK(recv(s.a, got, 8, 0)), 1);
+    CHECK_EQ(OK(recv(s.a, got, 8, 0)), 0);
+    struct name a = abstract_name("a"), b = abstract_name("b"), c = abstract_name("c");
+    int x = bound(a), y = bound(b), z = bound(c);
+    (void)z;
+    OK(connect_to(x, b));
+    OK(connect_to(y, a));
+    OK(send(x, "1", 1, 0));
+    OK(send(y, "2", 1, 0));
+    OK(connect_to(x, c));
+    FAILS(recv(y, got, 8, 0), ECONNRESET);
+    CHECK_EQ(OK(recv(y, got, 8, 0)), 1);
 }
 
 TEST(body_waitall_means_nothing_to_packets) {

@@ -403,6 +403,27 @@ TEST(body_shutdown_of_a_listener) {
     CHECK_EQ(ask(l, ALL), IN_ALL | POLLRDHUP | POLLHUP);
 }
 
+TEST(body_what_was_shut_before_listening) {
+    struct name n = abstract_name("l");
+    int l = unix_socket(SOCK_STREAM);
+    OK(bind_to(l, n));
+    OK(shutdown(l, SHUT_WR));
+    OK(listen(l, 5));
+    CHECK_EQ(ask(l, ALL), 0);
+    OK(connect_to(unix_socket(SOCK_STREAM), n));
+    OK(shutdown(l, SHUT_RD));
+    CHECK_EQ(ask(l, ALL), IN_ALL | POLLRDHUP | POLLHUP);
+    // What waited is accepted still.
+    OK(accept(l, NULL, NULL));
+    FAILS(accept(l, NULL, NULL), EINVAL);
+    l = unix_socket(SOCK_STREAM);
+    n = abstract_name("m");
+    OK(bind_to(l, n));
+    OK(shutdown(l, SHUT_RD));
+    OK(listen(l, 5));
+    FAILS(connect_to(unix_socket(SOCK_STREAM), n), ECONNREFUSED);
+}
+
 TEST(body_shutdown_of_a_fresh_socket) {
     int s = unix_socket(SOCK_STREAM);
     OK(shutdown(s, SHUT_RDWR));

@@ -85,12 +85,20 @@ pub fn sys_recvfrom(ctx: &Context, [fd, buffer, len, flags, address, len_address
         if address != 0 {
             match &incoming.source {
                 Some(source) => source.write(ctx, address, len_address)?,
-                // A stream has no sources; its length becomes zero.
-                None => ctx.write_val(len_address, &0u32)?,
+                None => write_no_source(ctx, len_address)?,
             }
         }
         Ok(incoming.count as isize)
     })
+}
+
+/// A stream has no sources, nor has a message of somebody without a name: the length becomes zero.
+///
+/// # Errors
+/// `EINVAL` if the room is negative; `EFAULT`.
+fn write_no_source(ctx: &Context, len_address: Vaddr) -> Result<()> {
+    u32::try_from(ctx.read_val::<i32>(len_address)?).map_err(|_| EINVAL)?;
+    ctx.write_val(len_address, &0u32)
 }
 
 /// `sendmsg(2)`
@@ -136,10 +144,10 @@ pub fn sys_sendmmsg(ctx: &Context, fd: Fd, messages: Vaddr, count: u32, flags: u
 }
 
 /// `recvmmsg(2)`: how many messages were received. The timeout is looked at after each message, as on Linux, and what is left of
-/// it is written back.
+/// it is written back. An error after the first message ends the call short, and is the socket's pending error from then on.
 ///
 /// # Errors
-/// As [`sys_recvmsg`], for the first message; `EINVAL` for a bad timeout.
+/// The pending error; as [`sys_recvmsg`], for the first message; `EINVAL` for a bad timeout.
 pub fn sys_recvmmsg(ctx: &Context, fd: Fd, messages: Vaddr, count: u32, flags: u32, timeout: Vaddr) -> Result<isize> {
     let deadline = match timeout {
         0 => None,
@@ -150,14 +158,21 @@ pub fn sys_recvmmsg(ctx: &Context, fd: Fd, messages: Vaddr, count: u32, flags: u
         let mut flags = MsgFlags::from_bits_retain(flags);
         let waits_for_one = flags.contains(MsgFlags::WAITFORONE);
         flags.remove(MsgFlags::WAITFORONE);
+        if let Some(error) = socket.take_error() {
+            return Err(error);
+        }
         while received < count.min(MAX_MESSAGES) {
             let header = message_at(messages, received)?;
             let outcome = receive_message(ctx, socket, description, header, flags.bits())
                 .and_then(|len| ctx.write_val(header + size_of::<MsgHdr>(), &(len as u32)));
             match outcome {
-                Err(error) if received == 0 => return Err(error),
-                Err(_) => break,
                 Ok(()) => received += 1,
+                Err(error) if received == 0 => return Err(error),
+                Err(EAGAIN | ERESTARTSYS) => break,
+                Err(error) => {
+                    socket.set_error(error);
+                    break;
+                }
             }
             flags.set(MsgFlags::DONTWAIT, waits_for_one || flags.contains(MsgFlags::DONTWAIT));
             if deadline.is_some_and(Deadline::has_passed) {
@@ -244,7 +259,7 @@ fn receive_message(
     if header.name != 0 {
         match source {
             Some(source) => source.write(ctx, header.name, address + NAME_LEN_OFFSET)?,
-            None => ctx.write_val(address + NAME_LEN_OFFSET, &0u32)?,
+            None => write_no_source(ctx, address + NAME_LEN_OFFSET)?,
         }
     }
     // As on Linux, the flag is shown where it was asked for.

@@ -250,6 +250,11 @@ pub trait Socket: Pollable + Any + Send + Sync {
         None
     }
 
+    /// Keeps an error that a call could not report, for the next one to do so.
+    fn set_error(&self, error: Errno) {
+        let _ = error;
+    }
+
     /// Whether it listens (`SO_ACCEPTCONN`).
     fn is_listening(&self) -> bool {
         false

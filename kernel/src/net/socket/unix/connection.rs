@@ -91,12 +91,14 @@ pub struct Writing {
     pub credentials: Option<UserCredentials>,
     /// Whether the record is urgent.
     pub urgency: Urgency,
+    /// Whether it had to wait for room.
+    pub has_waited: bool,
 }
 
 impl Writing {
     /// A write of `total` bytes with nothing beside them.
     pub fn new(total: usize) -> Self {
-        Self { total, done: 0, control: None, credentials: None, urgency: Urgency::Normal }
+        Self { total, done: 0, control: None, credentials: None, urgency: Urgency::Normal, has_waited: false }
     }
 
     /// What the next record carries.
@@ -127,6 +129,8 @@ pub enum Plain {
 /// Where a record may go.
 enum WriteStep {
     Room(WritePlan, usize),
+    /// A stream has no empty records.
+    Nothing,
     Full,
     Broken,
 }
@@ -183,15 +187,19 @@ impl Connection {
     /// Writes as `side` as much as there is room for. `None`: the rest has to wait.
     ///
     /// # Errors
-    /// `EPIPE` if this side or the other was shut down; `EFAULT`, `ENOMEM`.
+    /// `EPIPE` if this side or the other was shut down, or, after a wait, the error of this side; `EFAULT`, `ENOMEM`.
     pub fn write(&self, side: usize, src: &mut IoSrc<'_>, writing: &mut Writing) -> Option<Result<()>> {
         let mut pages = self.ends[side].producer.lock();
         loop {
             let left = writing.total - writing.done;
             let (plan, len) = match self.state.read(|state| self.plan_write(state, side, left)) {
                 WriteStep::Room(plan, len) => (plan, len),
-                WriteStep::Full => return None,
-                WriteStep::Broken => return Some(Err(EPIPE)),
+                WriteStep::Nothing => return Some(Ok(())),
+                WriteStep::Full => {
+                    writing.has_waited = true;
+                    return None;
+                }
+                WriteStep::Broken => return Some(Err(self.why_broken(side, writing))),
             };
             if plan.room() < len {
                 self.grow(side, &mut pages, len);
@@ -211,11 +219,21 @@ impl Connection {
         }
     }
 
+    /// Why a write as `side` fails. As on Linux, only one that has begun looks at the error.
+    #[cold]
+    fn why_broken(&self, side: usize, writing: &Writing) -> Errno {
+        let has_begun = writing.has_waited || writing.done > 0;
+        has_begun.then(|| self.take_error(side)).flatten().unwrap_or(EPIPE)
+    }
+
     #[inline]
     fn plan_write(&self, state: &State, side: usize, left: usize) -> WriteStep {
         let direction = &state.directions[side];
         if !state.sides[side].sends {
             return WriteStep::Broken;
+        }
+        if left == 0 && self.unit == Unit::Byte {
+            return WriteStep::Nothing;
         }
         if direction.charge >= direction.limit {
             return WriteStep::Full;
@@ -250,7 +268,7 @@ impl Connection {
         let urgency = writing.urgency;
         let graph = control.as_ref().and_then(|control| control.rights.as_ref()).map(|rights| {
             let mut graph = rights::graph();
-            graph.enter(rights);
+            graph.enter(rights, &self.identities[1 - side]);
             graph
         });
         let (is_broken, pending) = self.state.update_then(|state| {
@@ -327,6 +345,14 @@ impl Connection {
             state.notify_nothing();
             state.sides[side].error.take()
         })
+    }
+
+    /// Keeps an error of `side` for the next call.
+    pub fn set_error(&self, side: usize, error: Errno) {
+        self.state.update(|state| {
+            state.sides[side].error = Some(error);
+            state.notify(side, IoEvents::ERR);
+        });
     }
 
     /// `shutdown(2)` of `side`: both sides are told, as by Linux's `unix_shutdown`.

@@ -149,6 +149,12 @@ impl InboxState {
         self.queue.len() > self.limit
     }
 
+    /// Whether a datagram must wait for room. Neither the socket itself nor its peer does; nobody else may send to one that
+    /// has a peer.
+    fn is_full_for(&self, is_own: bool) -> bool {
+        !is_own && self.peer.is_none() && !self.is_closed && self.receives && self.is_full()
+    }
+
     fn is_writable(&self) -> bool {
         u64::from(self.charge) * 4 <= u64::from(self.send_limit)
     }
@@ -187,11 +193,12 @@ impl Inbox {
         if events.intersects(ROOM) && peer.is_some_and(is_stuck) { events - ROOM } else { events }
     }
 
-    /// Counts a datagram that is about to be sent. `None`: what was sent before must be received first.
+    /// Counts a datagram that is about to be sent. `None`: what was sent before must be received first, or the target
+    /// `is_full`.
     ///
     /// # Errors
     /// The pending error; `EPIPE` after `shutdown(2)`.
-    fn reserve(&self, charge: u32) -> Option<Result<()>> {
+    fn reserve(&self, charge: u32, is_full: bool) -> Option<Result<()>> {
         self.state.update(|state| {
             if state.error.is_some() {
                 state.notify_nothing();
@@ -200,7 +207,7 @@ impl Inbox {
             if !state.sends {
                 return Some(Err(EPIPE));
             }
-            if state.charge >= state.send_limit {
+            if is_full || state.charge >= state.send_limit {
                 return None;
             }
             state.notify_nothing();
@@ -221,6 +228,11 @@ impl Inbox {
         });
     }
 
+    /// Whether a datagram of `sender` has to wait for room.
+    fn is_full_for(self: &Arc<Self>, sender: &Arc<Self>) -> bool {
+        self.state.read(|state| state.is_full_for(Arc::ptr_eq(self, sender)))
+    }
+
     /// Takes a datagram in, unless that is not possible.
     fn deliver(self: &Arc<Self>, datagram: &mut Option<Datagram>) -> core::result::Result<(), Undelivered> {
         let Some(Datagram { sender, control, .. }) = datagram else { return Ok(()) };
@@ -228,7 +240,7 @@ impl Inbox {
         let rights = control.as_ref().and_then(|control| control.rights.as_ref());
         let mut graph = rights.map(|rights| {
             let mut graph = rights::graph();
-            graph.enter(rights);
+            graph.enter(rights, &self.identity);
             graph
         });
         let (outcome, pending) = self.state.update_then(|state| {
@@ -241,8 +253,7 @@ impl Inbox {
             if !state.receives {
                 return Err(Undelivered::Failed(EPIPE));
             }
-            let is_bounded = !Arc::ptr_eq(self, &sender) && state.peer.is_none();
-            if is_bounded && state.is_full() {
+            if state.is_full_for(Arc::ptr_eq(self, &sender)) {
                 return Err(Undelivered::Full);
             }
             state.notify(OWNER, ARRIVAL);
@@ -262,8 +273,8 @@ impl Inbox {
     fn take(&self) -> Option<Result<Option<Datagram>>> {
         let graph = self.has_rights().then(rights::graph);
         let (taken, pending) = self.state.update_then(|state| {
-            if state.queue.is_empty() {
-                return at_the_end(state);
+            if state.queue.is_empty() || state.error.is_some() {
+                return without_datagram(state);
             }
             if state.is_full() {
                 state.notify(SENDERS, ROOM);
@@ -289,15 +300,15 @@ impl Inbox {
     /// A copy of the first datagram. `None`: there is none yet.
     fn peek(&self) -> Option<Result<Option<Datagram>>> {
         let _graph = self.has_rights().then(rights::graph);
-        let found = self.state.read(|state| state.queue.front().map(Datagram::duplicate));
-        match found {
+        let first = |state: &InboxState| state.queue.front().filter(|_| state.error.is_none()).map(Datagram::duplicate);
+        match self.state.read(first) {
             Some(datagram) => Some(Ok(Some(datagram))),
-            None => self.state.update(at_the_end),
+            None => self.state.update(without_datagram),
         }
     }
 
-    /// Takes everything out of the queue; the files are out of flight.
-    fn clear(&self, change: impl FnOnce(&mut InboxState)) {
+    /// Takes everything out of the queue; the files are out of flight. Says whether there was something.
+    fn clear(&self, change: impl FnOnce(&mut InboxState)) -> bool {
         let mut graph = rights::graph();
         let (queue, pending) = self.state.update_then(|state| {
             change(state);
@@ -310,14 +321,19 @@ impl Inbox {
         }
         drop(graph);
         drop(pending);
+        let was_filled = !queue.is_empty();
         for datagram in queue {
             datagram.sender.release(datagram.charge);
         }
+        was_filled
     }
 
-    /// The connection to `peer` is over: what came is lost, and a peer that was connected to this socket is told.
+    /// The connection to `peer` is over: what came is lost, and then a peer that was connected to this socket is told.
+    /// Mirrors Linux's `unix_dgram_disconnected`.
     fn dissolve(self: &Arc<Self>, peer: &Arc<Inbox>) {
-        self.clear(|_| {});
+        if !self.clear(|_| {}) {
+            return;
+        }
         peer.state.update(|state| {
             if state.is_closed || !state.has_peer(self) {
                 return;
@@ -328,8 +344,8 @@ impl Inbox {
     }
 }
 
-/// What a queue without datagrams means to whoever receives: an error once, the end after `shutdown(2)`, or waiting.
-fn at_the_end(state: &mut readiness::Update<'_, InboxState, 2>) -> Option<Result<Option<Datagram>>> {
+/// What there is for whoever receives beside datagrams: first of all an error, once; the end after `shutdown(2)`; or waiting.
+fn without_datagram(state: &mut readiness::Update<'_, InboxState, 2>) -> Option<Result<Option<Datagram>>> {
     if state.error.is_some() {
         state.notify_nothing();
         return state.error.take().map(Err);
@@ -426,7 +442,9 @@ impl DatagramSocket {
             register(target.state.pollee(SENDERS), IoEvents::WRITABLE);
         });
         let outcome = ctx.wait(&subject, timeout, || {
-            if let Err(error) = self.inbox.reserve(charge)? {
+            // Looked at before, for to count and take back would be an edge of our own that we wait for.
+            let is_full = target.is_full_for(&self.inbox);
+            if let Err(error) = self.inbox.reserve(charge, is_full)? {
                 return Some(Err(Undelivered::Failed(error)));
             }
             match target.deliver(&mut datagram) {
@@ -452,6 +470,11 @@ impl DatagramSocket {
             self.link_to(None);
         }
         ECONNREFUSED
+    }
+
+    /// What others see of it.
+    pub fn identity(&self) -> &Identity {
+        &self.inbox.identity
     }
 
     /// Calls `visit` for the files of each datagram that can be received here. To be called with the graph held.
@@ -551,7 +574,8 @@ impl Socket for DatagramSocket {
         let check = || if peeks { self.inbox.peek() } else { self.inbox.take() };
         let outcome = ctx.wait(&InTurn(self, IoEvents::READABLE), timeout, check);
         let Some(datagram) = outcome.map_err(|error| errno_of(error, timeout))?? else {
-            return Ok(Incoming::bytes(0));
+            // As on Linux, only those that would wait see the end.
+            return if how.is_nonblocking { Err(EAGAIN) } else { Ok(Incoming::bytes(0)) };
         };
         if !peeks {
             datagram.sender.release(datagram.charge);
@@ -592,9 +616,12 @@ impl Socket for DatagramSocket {
     }
 
     fn set_option(&self, ctx: &Context, level: i32, name: i32, value: &[u8]) -> Result<()> {
+        if level != SOL_SOCKET {
+            return Err(EOPNOTSUPP);
+        }
         let options = &self.common.options;
         options.set(ctx, level, name, value)?;
-        if level == SOL_SOCKET && matches!(name, option::SNDBUF | option::SNDBUFFORCE) {
+        if matches!(name, option::SNDBUF | option::SNDBUFFORCE) {
             self.inbox.state.update(|state| {
                 state.send_limit = options.send_buffer();
                 state.notify(OWNER, ROOM);
@@ -613,7 +640,8 @@ impl Socket for DatagramSocket {
             (SOL_SOCKET, option::PEERGROUPS) => {
                 Ok(self.credentials.as_ref().ok_or(ENODATA)?.groups.as_bytes().to_vec())
             }
-            _ => self.common.options.get(&self.common, level, name),
+            (SOL_SOCKET, _) => self.common.options.get(&self.common, level, name),
+            _ => Err(EOPNOTSUPP),
         }
     }
 
@@ -623,6 +651,13 @@ impl Socket for DatagramSocket {
             state.notify_nothing();
             state.error.take()
         })
+    }
+
+    fn set_error(&self, error: Errno) {
+        self.inbox.state.update(|state| {
+            state.error = Some(error);
+            state.notify(OWNER, IoEvents::ERR);
+        });
     }
 
     fn control(&self, ctx: &Context, command: u32, argument: usize) -> Result<isize> {

@@ -40,9 +40,10 @@ struct Backlog {
     queue: VecDeque<Embryo>,
     /// One less than how many there may be.
     limit: usize,
-    /// Whether it was shut down, in part or in full, or closed.
+    /// Whether nobody will accept any more: it was shut down for reading, or closed.
     refuses: bool,
-    is_shut_down: bool,
+    /// Whether it was shut down for writing, which shows only in `HUP`.
+    is_write_shut: bool,
 }
 
 /// A connection that was not accepted yet.
@@ -61,7 +62,7 @@ impl Readiness for Backlog {
         if side == ACCEPT_SIDE {
             events.set(IoEvents::READABLE, !self.queue.is_empty() || self.refuses);
             events.set(IoEvents::RDHUP, self.refuses);
-            events.set(IoEvents::HUP, self.is_shut_down);
+            events.set(IoEvents::HUP, self.refuses && self.is_write_shut);
         } else {
             events.set(ROOM, !self.is_full() || self.refuses);
         }
@@ -79,7 +80,7 @@ impl Backlog {
 impl Listener {
     /// A listener with the name `binding`.
     pub fn new(pollee: Arc<Pollee>, binding: Arc<Binding>, credentials: PeerCredentials, limit: usize) -> Arc<Self> {
-        let backlog = Backlog { queue: VecDeque::new(), limit, refuses: false, is_shut_down: false };
+        let backlog = Backlog { queue: VecDeque::new(), limit, refuses: false, is_write_shut: false };
         let state = Tracked::with_pollees(backlog, [pollee, Arc::new(Pollee::new())]);
         Arc::new(Self { state, binding, credentials, passes_credentials: AtomicBool::new(false) })
     }
@@ -153,7 +154,7 @@ impl Listener {
     pub fn shutdown(&self, how: Shutdown) {
         self.state.update(|backlog| {
             backlog.refuses |= how.ends_reading();
-            backlog.is_shut_down |= how == Shutdown::Both;
+            backlog.is_write_shut |= how.ends_writing();
             backlog.notify(ACCEPT_SIDE, IoEvents::all());
             backlog.notify(ROOM_SIDE, ROOM);
         });

@@ -27,7 +27,10 @@ mod rights;
 mod state;
 mod stream;
 
-use core::fmt::Write;
+use core::{
+    fmt::Write,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use spin::Once;
 
@@ -88,6 +91,8 @@ pub struct Identity {
     kind: SocketType,
     name: Once<Name>,
     shown: Once<Shown>,
+    /// Whether it was ever in a message. Changed and read with the graph of [`rights`] held.
+    has_travelled: AtomicBool,
 }
 
 /// How `/proc/net/unix` shows a socket.
@@ -112,13 +117,29 @@ impl Identity {
 
     /// The identity of a socket that is not accepted yet.
     fn embryo(kind: SocketType) -> Arc<Self> {
-        Arc::new(Self { number: Once::new(), kind, name: Once::new(), shown: Once::new() })
+        Arc::new(Self {
+            number: Once::new(),
+            kind,
+            name: Once::new(),
+            shown: Once::new(),
+            has_travelled: AtomicBool::new(false),
+        })
     }
 
     /// The socket has an inode now, and is listed.
     fn register(self: &Arc<Self>, number: u64) {
         self.number.call_once(|| number);
         SOCKETS.lock().insert(number, Arc::downgrade(self));
+    }
+
+    /// The socket is in a message.
+    fn travel(&self) {
+        self.has_travelled.store(true, Relaxed);
+    }
+
+    /// Whether the socket may be in a message, or, before it is accepted, the listener that holds it.
+    fn may_travel(&self) -> bool {
+        self.has_travelled.load(Relaxed) || self.number.get().is_none()
     }
 
     /// The name, if it has one.

@@ -98,7 +98,7 @@ impl Connection {
     /// Receives as `side`. `None`: there is not enough, but more may come.
     ///
     /// # Errors
-    /// `EFAULT` if nothing could be copied; the error of the side, once everything is read.
+    /// `EFAULT` if nothing could be copied; the error of the side, for a stream once everything is read.
     pub fn receive(&self, side: usize, dst: &mut IoDst<'_>, reading: &mut Reading) -> Option<Result<()>> {
         let from = 1 - side;
         let pages = self.ends[from].consumer.lock();
@@ -149,9 +149,10 @@ impl Connection {
 
     fn plan_receive(&self, state: &State, side: usize, reading: &Reading) -> Step {
         let direction = &state.directions[1 - side];
-        let index = reading.looked.0;
-        let Some(record) = direction.records.get(index) else {
-            let own = &state.sides[side];
+        let own = &state.sides[side];
+        // As on Linux, an error comes before packets, and behind the bytes of a stream.
+        let has_priority = self.unit == Unit::Packet && own.error.is_some();
+        let Some(record) = direction.records.get(reading.looked.0).filter(|_| !has_priority) else {
             return Step::Empty { error: own.error, is_end: !own.receives };
         };
         let len = record.len as usize;

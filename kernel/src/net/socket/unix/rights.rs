@@ -5,7 +5,8 @@
 //! # Role
 //! A socket may be in a message in its own queue, or several in a circle: when the last descriptor closes, nobody can receive
 //! them, and each keeps the next alive. [`Graph`] knows which sockets are in flight and how often; [`collect`] finds those
-//! that only each other's queues keep, and empties these.
+//! that only each other's queues keep, and empties these. It looks for them only when there may be a circle: the message
+//! that closes one goes to a socket that is itself in flight.
 //!
 //! # Protocol
 //! Whoever puts a message with files into a queue, or takes one out or copies its files, does so while holding the graph, and
@@ -19,11 +20,11 @@
 //! # Concurrency
 //! Lock order: the graph, then the states of sockets. It is a sleeping lock; observers are called after it.
 
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use ostd::sync::MutexGuard;
 
-use super::{datagram::DatagramSocket, stream::StreamSocket};
+use super::{Identity, datagram::DatagramSocket, stream::StreamSocket};
 use crate::{
     file::Description,
     prelude::*,
@@ -48,6 +49,12 @@ pub struct Graph {
     users: BTreeMap<u32, usize>,
 }
 
+/// The socket in a description, if it is a unix socket.
+enum UnixSocket<'a> {
+    Stream(&'a StreamSocket),
+    Datagram(&'a DatagramSocket),
+}
+
 struct InFlight {
     description: Weak<Description>,
     /// In how many messages it is.
@@ -55,8 +62,9 @@ struct InFlight {
 }
 
 static GRAPH: Mutex<Graph> = Mutex::new(Graph { sockets: BTreeMap::new(), users: BTreeMap::new() });
-/// How many different sockets are in flight. Relaxed: a hint whether to collect.
-static SOCKETS_IN_FLIGHT: AtomicUsize = AtomicUsize::new(0);
+/// Whether sockets in flight may keep each other. Changed with the graph held. Relaxed: a hint; what is overlooked is found when
+/// the next socket closes.
+static MAY_HAVE_CIRCLES: AtomicBool = AtomicBool::new(false);
 /// Collecting, and whether to do so again after that.
 static IS_COLLECTING: AtomicBool = AtomicBool::new(false);
 static IS_WANTED: AtomicBool = AtomicBool::new(false);
@@ -115,14 +123,18 @@ impl Drop for Rights {
 }
 
 impl Graph {
-    /// `rights` go into a queue.
-    pub fn enter(&mut self, rights: &Rights) {
-        for file in rights.files.iter().filter(|file| is_unix_socket(file)) {
-            let entry = self.sockets.entry(file.id()).or_insert_with(|| {
-                SOCKETS_IN_FLIGHT.fetch_add(1, Ordering::Relaxed);
-                InFlight { description: Arc::downgrade(file), count: 0 }
-            });
-            entry.count += 1;
+    /// `rights` go into the queue of `receiver`.
+    pub fn enter(&mut self, rights: &Rights, receiver: &Identity) {
+        let mut has_sockets = false;
+        for file in &rights.files {
+            let Some(socket) = unix_socket(file) else { continue };
+            socket.identity().travel();
+            has_sockets = true;
+            let new = || InFlight { description: Arc::downgrade(file), count: 0 };
+            self.sockets.entry(file.id()).or_insert_with(new).count += 1;
+        }
+        if has_sockets && receiver.may_travel() {
+            MAY_HAVE_CIRCLES.store(true, Ordering::Relaxed);
         }
         *self.users.entry(rights.user).or_insert(0) += rights.files.len();
     }
@@ -134,8 +146,10 @@ impl Graph {
             entry.count -= 1;
             if entry.count == 0 {
                 self.sockets.remove(&file.id());
-                SOCKETS_IN_FLIGHT.fetch_sub(1, Ordering::Relaxed);
             }
+        }
+        if self.sockets.is_empty() {
+            MAY_HAVE_CIRCLES.store(false, Ordering::Relaxed);
         }
         if let Some(count) = self.users.get_mut(&rights.user) {
             *count -= rights.files.len();
@@ -188,23 +202,21 @@ fn held_by(description: &Description) -> Vec<u64> {
     let mut visit = |rights: &Rights| {
         ids.extend(rights.files.iter().filter(|file| is_unix_socket(file)).map(|file| file.id()));
     };
-    if let Some(socket) = description.downcast::<StreamSocket>() {
-        socket.for_each_queued(&mut visit);
-    } else if let Some(socket) = description.downcast::<DatagramSocket>() {
-        socket.for_each_queued(&mut visit);
+    match unix_socket(description) {
+        Some(UnixSocket::Stream(socket)) => socket.for_each_queued(&mut visit),
+        Some(UnixSocket::Datagram(socket)) => socket.for_each_queued(&mut visit),
+        None => {}
     }
     ids
 }
 
 /// Takes the files out of the messages in the queues of `description`; they are out of flight.
 fn take_queued(description: &Description) -> Vec<Rights> {
-    if !is_unix_socket(description) {
-        return Vec::new();
-    }
+    let Some(socket) = unix_socket(description) else { return Vec::new() };
     let mut graph = graph();
-    let taken = match description.downcast::<StreamSocket>() {
-        Some(socket) => socket.take_queued(),
-        None => description.downcast::<DatagramSocket>().map(DatagramSocket::take_queued).unwrap_or_default(),
+    let taken = match socket {
+        UnixSocket::Stream(socket) => socket.take_queued(),
+        UnixSocket::Datagram(socket) => socket.take_queued(),
     };
     for rights in &taken {
         graph.leave(rights);
@@ -212,13 +224,27 @@ fn take_queued(description: &Description) -> Vec<Rights> {
     taken
 }
 
+impl UnixSocket<'_> {
+    fn identity(&self) -> &Identity {
+        match self {
+            Self::Stream(socket) => socket.identity(),
+            Self::Datagram(socket) => socket.identity(),
+        }
+    }
+}
+
+fn unix_socket(description: &Description) -> Option<UnixSocket<'_>> {
+    let stream = description.downcast().map(UnixSocket::Stream);
+    stream.or_else(|| description.downcast().map(UnixSocket::Datagram))
+}
+
 fn is_unix_socket(description: &Description) -> bool {
-    description.downcast::<StreamSocket>().is_some() || description.downcast::<DatagramSocket>().is_some()
+    unix_socket(description).is_some()
 }
 
 /// Ends sockets in flight that can never be received. To be called when a socket has closed. Mirrors Linux's `unix_gc`.
 pub fn collect() {
-    if SOCKETS_IN_FLIGHT.load(Ordering::Relaxed) == 0 {
+    if !MAY_HAVE_CIRCLES.load(Ordering::Relaxed) {
         return;
     }
     // SeqCst: whoever finds the collector at work has said before that it wants another round, and the collector looks for

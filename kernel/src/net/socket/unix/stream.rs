@@ -123,6 +123,17 @@ impl StreamSocket {
         }
     }
 
+    /// What was shut down before the socket became anything.
+    fn shut_before(&self) -> Option<Shutdown> {
+        const BOTH: u8 = SHUT_READ | SHUT_WRITE;
+        match self.shut_before.load(Relaxed) {
+            SHUT_READ => Some(Shutdown::Read),
+            SHUT_WRITE => Some(Shutdown::Write),
+            BOTH => Some(Shutdown::Both),
+            _ => None,
+        }
+    }
+
     fn become_connected(&self, endpoint: Endpoint) {
         self.identity.shown.call_once(|| Shown::Connected);
         self.phase.call_once(|| Phase::Connected(endpoint));
@@ -194,6 +205,11 @@ impl StreamSocket {
         outcome
     }
 
+    /// What others see of it.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// Calls `visit` for the files of each message that can be received here. To be called with the graph held.
     pub fn for_each_queued(&self, visit: &mut dyn FnMut(&Rights)) {
         match self.phase.get() {
@@ -260,13 +276,19 @@ impl StreamSocket {
             .unwrap_or_else(|error| Err(errno_of(error, timeout)))
     }
 
-    fn finish_write(&self, ctx: &Context, outcome: Result<()>, done: usize, flags: MsgFlags) -> Result<usize> {
+    fn finish_write(
+        &self,
+        ctx: &Context,
+        outcome: Result<()>,
+        (done, has_waited): (usize, bool),
+        flags: MsgFlags,
+    ) -> Result<usize> {
         match outcome {
             Ok(()) => Ok(done),
             Err(_) if done > 0 => Ok(done),
             Err(error) => {
-                // Packets break without a signal, as on Linux.
-                if error == EPIPE && self.unit() == Unit::Byte {
+                // Packets, and writes that had to wait, break without a signal, as on Linux.
+                if error == EPIPE && self.unit() == Unit::Byte && !has_waited {
                     report_broken_pipe(ctx, flags);
                 }
                 Err(error)
@@ -360,6 +382,9 @@ impl Socket for StreamSocket {
                 let credentials = PeerCredentials::of_caller(ctx);
                 let listener = Listener::new(self.pollee.clone(), binding.clone(), credentials, limit);
                 listener.set_passes_credentials(self.common.options.passes_credentials());
+                if let Some(how) = self.shut_before() {
+                    listener.shutdown(how);
+                }
                 binding.set_target(Target::Listener(Arc::downgrade(&listener)));
                 self.identity.shown.call_once(|| Shown::Listening);
                 self.phase.call_once(|| Phase::Listening(listener));
@@ -393,15 +418,16 @@ impl Socket for StreamSocket {
         if len > 1 || !is_urgent {
             outcome = self.write_all(ctx, endpoint, src, &mut writing, is_nonblocking);
         }
-        let mut done = writing.done;
+        let (mut done, mut has_waited) = (writing.done, writing.has_waited);
         if is_urgent && outcome.is_ok() {
             // The last byte is the urgent one.
             let mut last = Writing::new(1);
             (last.control, last.credentials, last.urgency) = (writing.control, writing.credentials, Urgency::Pending);
             outcome = self.write_all(ctx, endpoint, src, &mut last, is_nonblocking);
             done += last.done;
+            has_waited |= last.has_waited;
         }
-        self.finish_write(ctx, outcome, done, flags)
+        self.finish_write(ctx, outcome, (done, has_waited), flags)
     }
 
     fn receive(&self, ctx: &Context, dst: &mut IoDst<'_>, how: Receive) -> Result<Incoming> {
@@ -465,7 +491,7 @@ impl Socket for StreamSocket {
         {
             let mut writing = Writing::new(len);
             let outcome = self.write_all(ctx, endpoint, src, &mut writing, is_nonblocking);
-            return self.finish_write(ctx, outcome, writing.done, MsgFlags::empty());
+            return self.finish_write(ctx, outcome, (writing.done, writing.has_waited), MsgFlags::empty());
         }
         self.send(ctx, src, Outgoing::plain(is_nonblocking))
     }
@@ -495,6 +521,9 @@ impl Socket for StreamSocket {
     }
 
     fn set_option(&self, ctx: &Context, level: i32, name: i32, value: &[u8]) -> Result<()> {
+        if level != SOL_SOCKET {
+            return Err(EOPNOTSUPP);
+        }
         let options = &self.common.options;
         options.set(ctx, level, name, value)?;
         let passes_credentials = options.passes_credentials();
@@ -526,12 +555,19 @@ impl Socket for StreamSocket {
                 Ok(peer.map_or(NOBODY, |peer| peer.user).as_bytes().to_vec())
             }
             (SOL_SOCKET, option::PEERGROUPS) => Ok(peer.ok_or(ENODATA)?.groups.as_bytes().to_vec()),
-            _ => self.common.options.get(&self.common, level, name),
+            (SOL_SOCKET, _) => self.common.options.get(&self.common, level, name),
+            _ => Err(EOPNOTSUPP),
         }
     }
 
     fn take_error(&self) -> Option<Errno> {
         self.endpoint().and_then(|endpoint| endpoint.connection.take_error(endpoint.side))
+    }
+
+    fn set_error(&self, error: Errno) {
+        if let Some(endpoint) = self.endpoint() {
+            endpoint.connection.set_error(endpoint.side, error);
+        }
     }
 
     fn is_listening(&self) -> bool {

@@ -365,6 +365,12 @@ impl Socket for TcpSocket {
         }
     }
 
+    fn set_error(&self, error: Errno) {
+        if let Some(end) = self.endpoint() {
+            end.connection.set_error(end.side, error);
+        }
+    }
+
     fn is_listening(&self) -> bool {
         self.listener().is_some()
     }

@@ -295,4 +295,12 @@ impl Connection {
             state.ends[side].error.take()
         })
     }
+
+    /// Keeps an error of `side` for the next call.
+    pub fn set_error(&self, side: usize, error: Errno) {
+        self.state.update(|state| {
+            state.ends[side].error = Some(error);
+            state.notify(side, IoEvents::ERR);
+        });
+    }
 }

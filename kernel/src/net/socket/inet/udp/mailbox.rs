@@ -79,9 +79,9 @@ impl Mailbox {
         }
     }
 
-    /// Whether there is room for one more. Mirrors Linux: the last one may exceed the limit.
+    /// Whether there is room for one more. Mirrors Linux: the last one may exceed the limit, and `shutdown(2)` refuses none.
     pub fn has_room(&self) -> bool {
-        self.cost <= self.limit && !self.is_read_shut
+        self.cost <= self.limit
     }
 
     /// Puts a datagram in.

@@ -231,7 +231,8 @@ impl Socket for UdpSocket {
         let peeks = how.flags.contains(MsgFlags::PEEK);
         let taken = ctx.wait(&subject, timeout, || self.take(peeks));
         let Some(datagram) = taken.unwrap_or_else(|error| Err(errno_of(error, timeout)))? else {
-            return Ok(Incoming::bytes(0));
+            // As on Linux, only those that would wait see the end.
+            return if how.is_nonblocking { Err(EAGAIN) } else { Ok(Incoming::bytes(0)) };
         };
         let copied = datagram.bytes.len().min(dst.avail());
         // As on Linux, what was taken is lost if it cannot be copied out.
@@ -324,6 +325,13 @@ impl Socket for UdpSocket {
             mailbox.notify_nothing();
             mailbox.error.take()
         })
+    }
+
+    fn set_error(&self, error: Errno) {
+        self.core.mailbox.update(|mailbox| {
+            mailbox.error = Some(error);
+            mailbox.notify(0, IoEvents::ERR);
+        });
     }
 
     fn control(&self, ctx: &Context, command: u32, argument: usize) -> Result<isize> {
