@@ -18,7 +18,8 @@
 //!
 //! # Invariants
 //! 1. A task's `schedule_info().cpu` is `Some(c)` exactly while it runs on `c`, waits in `c`'s queue or is on its way there.
-//!    It turns `None` only in `dequeue_current`, under the queue's lock.
+//!    It turns `None` only in `dequeue_current`, under the queue's lock. A task that has ended keeps its `Some(c)` for ever:
+//!    whoever was about to wake it when it left finds it so, and does not bring it back (2).
 //! 2. OSTD enqueues a task that was woken before it slept, too. `enqueue` then finds `Some(c)` and, by taking `c`'s lock,
 //!    waits until the sleeper has either looked at its wake flag or given up the CPU (1). So no wake-up is lost.
 //!
@@ -170,6 +171,8 @@ struct RunQueue {
     paused: Option<Arc<Task>>,
     /// The idle tasks.
     idle: Vec<Arc<Task>>,
+    /// `current` is about to be dequeued because it has ended.
+    is_ending: bool,
     /// Ticks since `current` was picked.
     ticks: u32,
     /// How often another task was picked.
@@ -183,6 +186,7 @@ impl CpuQueue {
             ready: VecDeque::with_capacity(64),
             paused: None,
             idle: Vec::new(),
+            is_ending: false,
             ticks: 0,
             switches: 0,
         };
@@ -368,6 +372,7 @@ impl LocalRunQueue for LocalQueue<'_> {
     fn update_current(&mut self, flags: UpdateFlags) -> bool {
         let run_queue = &mut *self.run_queue;
         let has_ready = !run_queue.ready.is_empty() || run_queue.paused.is_some();
+        run_queue.is_ending = flags == UpdateFlags::Exit;
         match flags {
             UpdateFlags::Tick => {
                 run_queue.ticks += 1;
@@ -418,7 +423,9 @@ impl LocalRunQueue for LocalQueue<'_> {
             thread.sched.set_runnable(false);
             thread.sched.set_departure(self.departure);
         }
-        current.schedule_info().cpu.set_to_none();
+        if !core::mem::take(&mut self.run_queue.is_ending) {
+            current.schedule_info().cpu.set_to_none();
+        }
         Some(current)
     }
 }
