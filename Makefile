@@ -18,7 +18,7 @@ FLAGS     ?=
 export OFFLINE KTEST
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build tools apps run shell check test ktest loom mutants software vendor clean
+.PHONY: help setup build tools apps run shell check test ktest loom mutants software test-servers vendor clean
 .PHONY: bench bench-results bench-check bench-baseline bench-wall profile
 
 help: ## this text
@@ -63,6 +63,9 @@ mutants: quiet-setup ## shows that each model catches the mistake it is there fo
 
 software: quiet-setup ## real programs on Linux and on Pollux: same output?
 	@sh test/software/run.sh
+
+test-servers: quiet-setup ## servers and their clients under load, a minute each, with one CPU and four (FLAGS='--smp 4 redis')
+	@sh test/servers/run.sh $(FLAGS)
 
 bench: quiet-setup ## instructions per system call, on Pollux and on Linux: table, CSV, curves (ROWS=epoll KERNELS=pollux)
 	@sh scripts/bench.sh table --rows='$(ROWS)' $(KERNELS:%=--kernels=%) $(FLAGS)

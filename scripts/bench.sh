@@ -9,4 +9,5 @@ POLLUX_ROOT=$(cd "$(dirname "$0")/.." && pwd)
 . "$POLLUX_ROOT/scripts/env.sh"
 cd "$POLLUX_ROOT"
 sh scripts/build-tools.sh
+sh scripts/cargo.sh build --quiet --release --locked --manifest-path tools/Cargo.toml --target-dir target/host -p pollux-bench
 exec target/host/release/pollux-bench "$@"

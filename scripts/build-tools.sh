@@ -16,8 +16,9 @@ if ! [ -x "$guest" ] || [ -n "$(find test/init -newer "$guest" -type f)" ]; then
     gcc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -static -o "$guest.new" test/init/*.c
     mv "$guest.new" "$guest"
 fi
-if ! [ -x "$host" ] || [ -n "$(find tools -newer "$host" -type f ! -path '*/target/*')" ]; then
+if ! [ -x "$host" ] || [ -n "$(find tools/Cargo.* tools/pollux -newer "$host" -type f ! -path '*/target/*')" ]; then
     [ -x "$host" ] || echo "building the pollux command (first use; about a minute)" >&2
-    sh scripts/cargo.sh build --quiet --release --locked --manifest-path tools/Cargo.toml --target-dir target/host
+    sh scripts/cargo.sh build --quiet --release --locked --manifest-path tools/Cargo.toml --target-dir target/host \
+        -p pollux
     touch "$host"
 fi

@@ -63,6 +63,8 @@ step apps-pollux ./pollux run --smp 2 --timeout 600 --add test/apps/build test/a
 step command-linux cli_tests linux
 step command-pollux cli_tests pollux
 step software sh test/software/run.sh
+step bench sh scripts/bench.sh check
+step servers sh test/servers/run.sh --short
 
 printf 'make test took %d s\n' $(($(date +%s) - started))
 printf '%d passed, %d failed\n' $total_passed $total_failed

@@ -14,7 +14,7 @@ use crate::{
     },
     fs::FsContext,
     prelude::*,
-    process::{Process, Thread, ThreadLocal, credentials::Credentials},
+    process::{Flow, Process, Thread, ThreadLocal, credentials::Credentials},
     syscall::{poll::PollScratch, select::SelectScratch},
     time::{Deadline, ThreadParker},
     vm::AddressSpace,
@@ -22,7 +22,8 @@ use crate::{
 
 /// The calling thread, seen from its own kernel stack.
 ///
-/// It is made when the thread starts and again when `execve(2)` gave it another address space.
+/// It is made when the thread starts, and renewed on the way back to the program ([`Flow::Renew`]) when `execve(2)` gave it
+/// another address space, or a call another descriptor table.
 pub struct Context<'a> {
     /// The calling thread.
     pub thread: Arc<Thread>,
@@ -35,7 +36,7 @@ pub struct Context<'a> {
     /// Puts the thread to sleep; its waker is `thread.waker`.
     pub waiter: RefCell<Waiter<ThreadParker>>,
     /// The caller's descriptor table: a copy of `thread.files`, that costs no lock. See [`Self::replace_files`].
-    pub own_files: RefCell<Arc<FileTable>>,
+    pub own_files: Arc<FileTable>,
     /// What `poll(2)` keeps from call to call.
     pub poll_scratch: RefCell<PollScratch>,
     /// What `select(2)` keeps from call to call.
@@ -50,13 +51,30 @@ impl Context<'_> {
     ///
     /// # Errors
     /// [`WaitError`]; what it means is the caller's to say.
+    #[inline]
     pub fn wait<R>(
+        &self,
+        subjects: &impl Subjects,
+        timeout: Timeout<Deadline>,
+        mut check: impl FnMut() -> Option<R>,
+    ) -> core::result::Result<R, WaitError> {
+        match check() {
+            Some(result) => Ok(result),
+            None => self.sleep(subjects, timeout, check),
+        }
+    }
+
+    /// [`Self::wait`] after a first check that was fruitless.
+    ///
+    /// # Errors
+    /// [`WaitError`]
+    pub fn sleep<R>(
         &self,
         subjects: &impl Subjects,
         timeout: Timeout<Deadline>,
         check: impl FnMut() -> Option<R>,
     ) -> core::result::Result<R, WaitError> {
-        self.waiter.borrow_mut().wait_until(subjects, timeout, check)
+        self.waiter.borrow_mut().sleep_until(subjects, timeout.deadline()?, check)
     }
 
     /// Waits until `check` answers `Some`, and no signal ends that. Whoever makes it so calls [`Thread::wake`].
@@ -88,7 +106,7 @@ impl Context<'_> {
 
     /// The caller's descriptor table.
     pub fn files(&self) -> Arc<FileTable> {
-        self.own_files.borrow().clone()
+        self.own_files.clone()
     }
 
     /// The description behind `fd`.
@@ -96,14 +114,14 @@ impl Context<'_> {
     /// # Errors
     /// `EBADF` if there is none.
     pub fn file(&self, fd: Fd) -> Result<Arc<Description>> {
-        self.own_files.borrow().get(fd)
+        self.own_files.get(fd)
     }
 
-    /// Gives the caller another descriptor table, and returns the old one.
-    pub fn replace_files(&self, files: Arc<FileTable>) -> Arc<FileTable> {
-        let shown = core::mem::replace(&mut *self.thread.files.lock(), files.clone());
-        drop(shown);
-        self.own_files.replace(files)
+    /// Gives the caller another descriptor table, from the end of the present call on.
+    pub fn replace_files(&self, files: Arc<FileTable>) {
+        let old = core::mem::replace(&mut *self.thread.files.lock(), files);
+        drop(old);
+        self.local.set_flow(&self.thread, Flow::Renew);
     }
 
     /// The caller's root, working directory and umask.

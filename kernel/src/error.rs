@@ -10,11 +10,11 @@ pub type Result<T> = core::result::Result<T, Errno>;
 
 macro_rules! errnos {
     ($($name:ident = $number:literal, $text:literal;)*) => {
-        /// An error number of Linux on x86-64.
+        /// An error number of Linux on x86-64. As wide as a count, so that `Result<usize>` is returned in two registers.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "the names are those of errno.h")]
         #[allow(dead_code, reason = "the list is complete, whatever is answered today")]
-        #[repr(i32)]
+        #[repr(isize)]
         pub enum Errno {
             $(#[doc = $text] $name = $number,)*
         }
@@ -122,7 +122,7 @@ errnos! {
 impl Errno {
     /// Whether this is one of the numbers that only the signal code may see.
     pub fn is_restart(self) -> bool {
-        self as i32 >= Self::ERESTARTSYS as i32
+        self as isize >= Self::ERESTARTSYS as isize
     }
 }
 

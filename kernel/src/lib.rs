@@ -34,6 +34,7 @@ mod random;
 mod sched;
 mod signal;
 mod stream;
+mod sync;
 mod syscall;
 mod system;
 mod time;

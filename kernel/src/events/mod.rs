@@ -39,10 +39,6 @@ mod signalfd;
 pub mod timerfd;
 
 pub use self::{
-    epoll::EpollFile,
-    eventfd::EventFile,
-    inotify::InotifyFile,
-    pidfd::PidFile,
-    poll_table::{PollTable, Watch},
+    epoll::EpollFile, eventfd::EventFile, inotify::InotifyFile, pidfd::PidFile, poll_table::PollTable,
     signalfd::SignalFile,
 };

@@ -160,6 +160,10 @@ impl Pollable for SignalFile {
     fn poll(&self) -> IoEvents {
         self.readiness()
     }
+
+    fn cached(&self) -> Option<IoEvents> {
+        None
+    }
 }
 
 impl File for SignalFile {

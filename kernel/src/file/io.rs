@@ -45,6 +45,11 @@ impl<'a> IoSrc<'a> {
         }
     }
 
+    /// Drops the first `len` bytes, which the present segment has.
+    pub fn skip_in_segment(&mut self, len: usize) {
+        self.current.skip(len.min(self.current.remain()));
+    }
+
     /// Bytes left in the present segment, or in the next one that has any.
     pub fn segment_len(&mut self) -> usize {
         self.advance();

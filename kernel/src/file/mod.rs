@@ -28,6 +28,7 @@ pub use self::{
 use crate::{
     fs::{FileEvents, InodeKind, Path, nameless_path, notify},
     prelude::*,
+    sync,
     vm::PageCache,
 };
 
@@ -224,6 +225,12 @@ impl Description {
         self.file.poll()
     }
 
+    /// What is ready now, if that is known without a lock ([`Pollable::cached`]).
+    #[inline]
+    pub fn cached(&self) -> Option<IoEvents> {
+        self.file.cached()
+    }
+
     /// The file as its concrete kind, if it is of that kind.
     pub fn downcast<F: File>(&self) -> Option<&F> {
         (&self.file as &dyn Any).downcast_ref()
@@ -280,6 +287,8 @@ impl Description {
     ///
     /// # Errors
     /// `EBADF` if not open for reading; what the file says.
+    // Always inlined, as its kin: else they save and load as many registers as they execute other instructions.
+    #[inline(always)]
     pub fn read(&self, ctx: &Context, dst: &mut IoDst<'_>) -> Result<usize> {
         self.read_with(ctx, dst, self.status())
     }
@@ -288,6 +297,7 @@ impl Description {
     ///
     /// # Errors
     /// As [`Self::read`].
+    #[inline(always)]
     pub fn read_with(&self, ctx: &Context, dst: &mut IoDst<'_>, status: StatusFlags) -> Result<usize> {
         if !self.access.contains(AccessMode::READ) {
             return Err(EBADF);
@@ -304,7 +314,7 @@ impl Description {
     }
 
     fn read_at_position(&self, ctx: &Context, dst: &mut IoDst<'_>, status: StatusFlags) -> Result<usize> {
-        let mut position = self.position.lock();
+        let mut position = sync::lock(&self.position);
         check_range(*position, dst.avail())?;
         let count = self.file.read(ctx, dst, *position, status)?;
         *position += count as u64;
@@ -315,6 +325,7 @@ impl Description {
     ///
     /// # Errors
     /// `EBADF` if not open for writing; what the file says.
+    #[inline(always)]
     pub fn write(&self, ctx: &Context, src: &mut IoSrc<'_>) -> Result<usize> {
         self.write_with(ctx, src, self.status())
     }
@@ -323,6 +334,7 @@ impl Description {
     ///
     /// # Errors
     /// As [`Self::write`].
+    #[inline(always)]
     pub fn write_with(&self, ctx: &Context, src: &mut IoSrc<'_>, status: StatusFlags) -> Result<usize> {
         if !self.access.contains(AccessMode::WRITE) {
             return Err(EBADF);
@@ -339,7 +351,7 @@ impl Description {
     }
 
     fn write_at_position(&self, ctx: &Context, src: &mut IoSrc<'_>, status: StatusFlags) -> Result<usize> {
-        let mut position = self.position.lock();
+        let mut position = sync::lock(&self.position);
         check_range(*position, src.remain())?;
         let written = self.file.write(ctx, src, *position, status)?;
         *position = written.end;
@@ -430,6 +442,11 @@ pub trait File: Any + Send + Sync {
     /// What is ready now: [`Pollable::poll`] behind one virtual call.
     fn poll(&self) -> IoEvents {
         self.pollable().map_or(ALWAYS_READY, |pollable| pollable.poll())
+    }
+
+    /// [`Pollable::cached`] behind one virtual call.
+    fn cached(&self) -> Option<IoEvents> {
+        self.pollable()?.cached()
     }
 
     /// Whether it takes `O_ASYNC` (Linux's `fasync`). Such a file notifies in task context only.

@@ -6,7 +6,10 @@
 
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use super::{Common, socket::inet::settings};
+use super::{
+    Common,
+    socket::inet::{route::LOOPBACK_NAME, settings},
+};
 use crate::{prelude::*, process::credentials::Capabilities};
 
 /// The level of these options.
@@ -34,6 +37,7 @@ pub mod name {
     pub const SNDLOWAT: i32 = 19;
     pub const RCVTIMEO: i32 = 20;
     pub const SNDTIMEO: i32 = 21;
+    pub const BINDTODEVICE: i32 = 25;
     pub const TIMESTAMP: i32 = 29;
     pub const ACCEPTCONN: i32 = 30;
     pub const SNDBUFFORCE: i32 = 32;
@@ -64,6 +68,8 @@ pub struct Options {
     passes_timestamps: AtomicBool,
     does_not_route: AtomicBool,
     is_debugged: AtomicBool,
+    /// Whether it is bound to the loopback interface: there is no other.
+    is_bound_to_device: AtomicBool,
     /// Seconds; negative for off.
     linger: AtomicI32,
     priority: AtomicI32,
@@ -108,6 +114,7 @@ impl Options {
             passes_timestamps: AtomicBool::new(false),
             does_not_route: AtomicBool::new(false),
             is_debugged: AtomicBool::new(false),
+            is_bound_to_device: AtomicBool::new(false),
             linger: AtomicI32::new(-1),
             priority: AtomicI32::new(0),
             mark: AtomicU32::new(0),
@@ -218,6 +225,9 @@ impl Options {
             return Err(ENOPROTOOPT);
         }
         let is_allowed = || if ctx.credentials().has(Capabilities::NET_ADMIN) { Ok(()) } else { Err(EPERM) };
+        if name == name::BINDTODEVICE {
+            return self.bind_to_device(ctx, value);
+        }
         // As on Linux, every value but those of a device and of a filter holds an int at least.
         let number = decode_int(value)?;
         let is_on = number != 0;
@@ -266,6 +276,22 @@ impl Options {
         Ok(())
     }
 
+    /// `SO_BINDTODEVICE`: an interface's name, or nothing.
+    ///
+    /// # Errors
+    /// `ENODEV` for another interface than the loopback; `EPERM` to change what is set, without privilege.
+    fn bind_to_device(&self, ctx: &Context, value: &[u8]) -> Result<()> {
+        let name = value.split(|byte| *byte == 0).next().unwrap_or_default();
+        if self.is_bound_to_device.load(Relaxed) && !ctx.credentials().has(Capabilities::NET_RAW) {
+            return Err(EPERM);
+        }
+        if !name.is_empty() && name != LOOPBACK_NAME.as_bytes() {
+            return Err(ENODEV);
+        }
+        self.is_bound_to_device.store(!name.is_empty(), Relaxed);
+        Ok(())
+    }
+
     /// `getsockopt(2)`, for the socket of `common`.
     ///
     /// # Errors
@@ -298,6 +324,10 @@ impl Options {
             name::RCVTIMEO => return Ok(encode_timeout(self.receive_timeout()).as_bytes().to_vec()),
             name::SNDTIMEO => return Ok(encode_timeout(self.send_timeout()).as_bytes().to_vec()),
             name::COOKIE => return Ok(common.inode.number().to_ne_bytes().to_vec()),
+            name::BINDTODEVICE => {
+                let is_bound = self.is_bound_to_device.load(Relaxed);
+                return Ok(if is_bound { alloc::format!("{LOOPBACK_NAME}\0").into_bytes() } else { Vec::new() });
+            }
             name::LINGER => {
                 let seconds = self.linger.load(Relaxed);
                 let linger = Linger { is_on: i32::from(seconds >= 0), seconds: seconds.max(0) };

@@ -72,7 +72,7 @@ impl Process {
 
 /// Ends the calling thread: the last thing it does. `code` is the argument of `exit(2)`, 0 for a thread that was told to.
 pub fn exit_thread(mut ctx: Context, code: u8) {
-    leave_program(&ctx);
+    leave_program(&mut ctx);
     // Frees the memory here, before the parent hears of the exit, and not when the task happens to be dropped.
     ctx.vm = crate::vm::nowhere().clone();
     ctx.local.replace_vm(ctx.vm.clone());
@@ -87,15 +87,17 @@ pub fn exit_thread(mut ctx: Context, code: u8) {
 }
 
 /// What a thread that ends does in its program's memory and files.
-fn leave_program(ctx: &Context) {
-    let (thread, process) = (&ctx.thread, &ctx.process);
+fn leave_program(ctx: &mut Context) {
+    let (thread, process) = (&ctx.thread.clone(), &ctx.process.clone());
     crate::futex::exit_robust_list(ctx);
     super::clone::release_vfork_parent(thread);
     signal::on_thread_exit(ctx);
     clear_child_tid(ctx);
     // Descriptors close here, in a context that may sleep, and before the parent hears of the exit.
     process.uid.store(ctx.credentials().uid, Relaxed);
-    drop(ctx.replace_files(Arc::new(crate::file::table::FileTable::new())));
+    let none = Arc::new(crate::file::table::FileTable::new());
+    *thread.files.lock() = none.clone();
+    ctx.own_files = none;
     // A zombie keeps no mount busy.
     let fs = core::mem::replace(&mut *thread.fs.lock(), crate::fs::FsContext::of_nobody());
     drop(fs);

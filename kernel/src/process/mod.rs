@@ -29,7 +29,7 @@ pub use self::{
     limits::{Limits, Resource},
     sched_state::SchedState,
     status::{ChildEvent, ExitStatus},
-    task::{Flow, TaskData, ThreadLocal, init as init_task_hooks, with_current_thread},
+    task::{Flow, TaskData, ThreadLocal, init as init_task_hooks, local_of, with_current_thread},
     thread::{Thread, Work},
 };
 use readiness::Pollee;

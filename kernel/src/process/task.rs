@@ -15,7 +15,7 @@ use core::cell::{Cell, RefCell};
 use ostd::{
     arch::cpu::context::{FpuContext, FsBase, GsBase, UserContext},
     irq::{DisabledLocalIrqGuard, disable_local},
-    task::{Task, TaskOptions, inject_post_schedule_handler, inject_pre_schedule_handler},
+    task::{CurrentTask, Task, TaskOptions, inject_post_schedule_handler, inject_pre_schedule_handler},
     user::{ReturnReason, UserMode},
 };
 
@@ -46,13 +46,19 @@ pub struct ThreadLocal {
     faults_disabled: Cell<bool>,
 }
 
+/// What OSTD keeps as the local data of a program's task: all that the switching hooks want.
+struct Own {
+    thread: Arc<Thread>,
+    local: ThreadLocal,
+}
+
 /// Where the thread goes after a system call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Flow {
     /// Back to the program.
     Continue,
-    /// To another program, in another address space.
-    Execute,
+    /// Back to a program, but in another address space or with another descriptor table: with a new context.
+    Renew,
     /// Out, with the code of `exit(2)`.
     Exit(u8),
 }
@@ -206,6 +212,11 @@ pub fn init() {
     });
 }
 
+/// What only the thread that `task` runs touches; `None` if it runs no program's.
+pub fn local_of(task: &CurrentTask) -> Option<&ThreadLocal> {
+    task.local_data().downcast_ref().map(|own: &Own| &own.local)
+}
+
 /// Lets `look` look at the calling thread; `None` if the caller is no program's.
 pub fn with_current_thread<R>(look: impl FnOnce(&Thread) -> R) -> Option<R> {
     let task = Task::current()?;
@@ -219,9 +230,7 @@ fn with_current(action: impl FnOnce(&Thread, &ThreadLocal)) {
     let Some(task) = Task::current() else {
         return; // The boot context.
     };
-    if let Some(TaskData::User(thread)) = task.data().downcast_ref()
-        && let Some(local) = task.local_data().downcast_ref()
-    {
+    if let Some(Own { thread, local }) = task.local_data().downcast_ref() {
         action(thread, local);
     }
 }
@@ -240,7 +249,8 @@ pub fn spawn(
         let thread = thread.clone();
         move || run(thread, regs, start)
     };
-    TaskOptions::new(body).data(TaskData::User(thread)).local_data(local).spawn()?;
+    let own = Own { thread: thread.clone(), local };
+    TaskOptions::new(body).data(TaskData::User(thread)).local_data(own).spawn()?;
     Ok(())
 }
 
@@ -249,12 +259,12 @@ fn run(thread: Arc<Thread>, mut regs: UserContext, start: impl FnOnce(&Context, 
     let Some(task) = Task::current() else {
         return;
     };
-    let Some(local) = task.local_data().downcast_ref::<ThreadLocal>() else {
+    let Some(local) = local_of(&task) else {
         return;
     };
     let waiter = RefCell::new(Waiter::new(ThreadParker::new(thread.clone())));
     let process = thread.process.clone();
-    let own_files = RefCell::new(thread.files.lock().clone());
+    let own_files = thread.files.lock().clone();
     let mut ctx = Context {
         thread,
         process,
@@ -270,7 +280,12 @@ fn run(thread: Arc<Thread>, mut regs: UserContext, start: impl FnOnce(&Context, 
     let code = loop {
         match run_program(&ctx, &mut user_mode) {
             Flow::Exit(code) => break code,
-            Flow::Execute | Flow::Continue => ctx.vm = local.vm(),
+            Flow::Renew | Flow::Continue => {
+                ctx.vm = local.vm();
+                // Not in one: the old table, which may close files, would go under the lock.
+                let files = ctx.thread.files.lock().clone();
+                ctx.own_files = files;
+            }
         }
     };
     exit::exit_thread(ctx, code);

@@ -133,9 +133,11 @@ fn switches_here() -> u64 {
     SCHEDULER.get().map_or(0, |scheduler| scheduler.queue(cpu).switches.load(Relaxed))
 }
 
-fn mark_runnable(task: &Task, is_runnable: bool) {
-    if let Some(TaskData::User(thread)) = task.data().downcast_ref() {
-        thread.sched.set_runnable(is_runnable);
+/// The thread that `task` runs, if it runs a program's.
+fn thread_of(task: &Task) -> Option<&Thread> {
+    match task.data().downcast_ref() {
+        Some(TaskData::User(thread)) => Some(thread),
+        _ => None,
     }
 }
 
@@ -232,11 +234,10 @@ impl FifoScheduler {
         &self.queues[cpu.as_usize()]
     }
 
-    /// The CPU for a task that becomes runnable.
-    fn choose_cpu(&self, task: &Task, flags: EnqueueFlags) -> CpuId {
-        let thread = match task.data().downcast_ref() {
-            Some(TaskData::User(thread)) => thread,
-            _ => return disable_preempt().current_cpu(),
+    /// The CPU for a task that becomes runnable: that of `thread`, or of the kernel's own.
+    fn choose_cpu(&self, thread: Option<&Thread>, flags: EnqueueFlags) -> CpuId {
+        let Some(thread) = thread else {
+            return disable_preempt().current_cpu();
         };
         let is_allowed = |cpu: &CpuId| thread.sched.may_run_on(*cpu);
         if let Some(cpu) = thread.sched.last_cpu()
@@ -279,9 +280,8 @@ impl FifoScheduler {
             return None;
         }
         let mut run_queue = queue.inner.lock();
-        let may_move = |task: &Arc<Task>| match task.data().downcast_ref() {
-            Some(TaskData::User(thread)) => thread.sched.may_run_on(thief) && self.is_off_cpu(thread, victim),
-            _ => false,
+        let may_move = |task: &Arc<Task>| {
+            thread_of(task).is_some_and(|thread| thread.sched.may_run_on(thief) && self.is_off_cpu(thread, victim))
         };
         let position = run_queue.ready.iter().position(may_move)?;
         let task = run_queue.ready.remove(position)?;
@@ -300,9 +300,11 @@ impl FifoScheduler {
 
 impl Scheduler for FifoScheduler {
     fn enqueue(&self, task: Arc<Task>, flags: EnqueueFlags) -> Option<CpuId> {
-        if is_idle_task(&task) {
-            return self.adopt_idle_task(task);
-        }
+        let thread = match task.data().downcast_ref() {
+            Some(TaskData::Idle) => return self.adopt_idle_task(task),
+            Some(TaskData::User(thread)) => Some(&**thread),
+            _ => None,
+        };
         loop {
             if let Some(cpu) = task.schedule_info().cpu.get() {
                 let _run_queue = self.queue(cpu).inner.lock();
@@ -311,13 +313,15 @@ impl Scheduler for FifoScheduler {
                 }
                 continue;
             }
-            let cpu = self.choose_cpu(&task, flags);
+            let cpu = self.choose_cpu(thread, flags);
             let queue = self.queue(cpu);
             let mut run_queue = queue.inner.lock();
             if task.schedule_info().cpu.set_if_is_none(cpu).is_err() {
                 continue;
             }
-            mark_runnable(&task, true);
+            if let Some(thread) = thread {
+                thread.sched.set_runnable(true);
+            }
             run_queue.ready.push_back(task);
             queue.mirror(&run_queue);
             return run_queue.runs_nothing().then_some(cpu);
@@ -339,7 +343,9 @@ impl Scheduler for FifoScheduler {
         // Stealing takes the victim's lock, so it comes before taking our own.
         let stolen = if queue.is_idle() { self.steal_for(cpu) } else { None };
         let mut run_queue = queue.inner.lock();
-        run_queue.ready.extend(stolen);
+        if let Some(stolen) = stolen {
+            run_queue.ready.push_back(stolen);
+        }
         let departure = queue.next_departure();
         f(&mut LocalQueue { cpu, departure, run_queue: &mut run_queue });
         queue.mirror(&run_queue);
@@ -382,30 +388,34 @@ impl LocalRunQueue for LocalQueue<'_> {
         }
         // An idle task is for a CPU whose task is gone; one that can run goes on.
         let next = waiting.or_else(|| run_queue.spare_idle_task())?;
-        if let Some(TaskData::User(thread)) = next.data().downcast_ref() {
+        if let Some(thread) = thread_of(&next) {
             thread.sched.set_last_cpu(self.cpu);
             thread.sched.set_departure(u64::MAX);
         }
         run_queue.switches += 1;
-        let previous = run_queue.current.replace(next);
-        if let Some(TaskData::User(thread)) = previous.as_ref().and_then(|task| task.data().downcast_ref()) {
-            thread.sched.count_preemption();
-            thread.sched.set_departure(self.departure);
-        }
-        let previous = previous.filter(|task| !is_idle_task(task));
-        if is_pause {
-            run_queue.paused = previous;
-        } else {
-            run_queue.ready.extend(previous);
-        }
         run_queue.ticks = 0;
+        if let Some(previous) = run_queue.current.replace(next) {
+            match previous.data().downcast_ref() {
+                Some(TaskData::Idle) => return run_queue.current.as_ref(),
+                Some(TaskData::User(thread)) => {
+                    thread.sched.count_preemption();
+                    thread.sched.set_departure(self.departure);
+                }
+                _ => {}
+            }
+            if is_pause {
+                run_queue.paused = Some(previous);
+            } else {
+                run_queue.ready.push_back(previous);
+            }
+        }
         run_queue.current.as_ref()
     }
 
     fn dequeue_current(&mut self) -> Option<Arc<Task>> {
         let current = self.run_queue.current.take()?;
-        mark_runnable(&current, false);
-        if let Some(TaskData::User(thread)) = current.data().downcast_ref() {
+        if let Some(thread) = thread_of(&current) {
+            thread.sched.set_runnable(false);
             thread.sched.set_departure(self.departure);
         }
         current.schedule_info().cpu.set_to_none();

@@ -21,11 +21,13 @@
 mod pages;
 mod ring;
 
+use ostd::sync::MutexGuard;
+
 pub use self::{
     pages::Pages,
-    ring::{Filled, Kind, Merge, ReadPlan, Ring, WritePlan},
+    ring::{Filled, Kind, Merge, Piece, ReadPlan, Ring, WritePlan},
 };
-use crate::prelude::*;
+use crate::{prelude::*, sync};
 
 /// The pages of a stream, as the two sides hold them.
 pub struct Ends {
@@ -40,6 +42,18 @@ impl Ends {
     pub fn new(slots: usize) -> Self {
         let pages = Arc::new(Pages::new(slots));
         Self { producer: Mutex::new(pages.clone()), consumer: Mutex::new(pages) }
+    }
+
+    /// The producer, for a writer.
+    #[inline]
+    pub fn produce(&self) -> MutexGuard<'_, Arc<Pages>> {
+        sync::lock(&self.producer)
+    }
+
+    /// The consumer, for a reader.
+    #[inline]
+    pub fn consume(&self) -> MutexGuard<'_, Arc<Pages>> {
+        sync::lock(&self.consumer)
     }
 
     /// Changes the number of pages while nobody reads or writes. `exchange` puts the ring that it is given in place of the

@@ -5,7 +5,7 @@
 use ostd::mm::{Frame, FrameAllocOptions, io::util::HasVmReaderWriter};
 use spin::Once;
 
-use super::{Filled, ReadPlan, WritePlan};
+use super::{Filled, Piece, ReadPlan, WritePlan};
 use crate::{
     file::{IoDst, IoSrc},
     prelude::*,
@@ -78,6 +78,14 @@ impl Pages {
             total += count;
         }
         (total, Ok(()))
+    }
+
+    /// Copies the first `len` bytes of `piece` to `dst`, or none.
+    ///
+    /// # Errors
+    /// `EFAULT`
+    pub fn drain_piece(&self, piece: &Piece, dst: &mut IoDst<'_>, len: usize) -> Result<()> {
+        self.drain_page(piece.page, piece.offset, len.min(piece.len), dst)
     }
 
     fn drain_page(&self, page: usize, offset: usize, len: usize, dst: &mut IoDst<'_>) -> Result<()> {

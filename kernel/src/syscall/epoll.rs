@@ -92,7 +92,8 @@ pub fn sys_epoll_wait(ctx: &Context, wait: Wait) -> Result<isize> {
     let max = wait.max as usize;
     let mut buffer = UserBuffer::new(ctx, wait.events, max)?;
     let epoll = epoll_of(&description)?;
-    match epoll.harvest(max, &mut buffer) {
+    let harvested = if epoll.has_pending() { epoll.harvest(max, &mut buffer) } else { Ok(0) };
+    match harvested {
         Ok(0) => sleep(ctx, epoll, max, wait.timeout, &mut buffer),
         Ok(count) => Ok(count as isize),
         Err(Fault) => Err(EFAULT),
@@ -214,6 +215,7 @@ fn decode_event([events, low, high]: RawEvent) -> EpollEvent {
 }
 
 /// The description behind `fd`, unless it only names a file.
+#[inline]
 fn open_file(ctx: &Context, fd: Fd) -> Result<Arc<Description>> {
     let description = ctx.file(fd)?;
     if description.is_path() { Err(EBADF) } else { Ok(description) }

@@ -126,11 +126,12 @@ pub fn sys_close_range(ctx: &Context, first: u32, last: u32, flags: u32) -> Resu
     if flags & !(UNSHARE | CLOEXEC) != 0 || first > last {
         return Err(EINVAL);
     }
+    let mut files = ctx.files();
     if flags & UNSHARE != 0 {
-        let own = Arc::new(ctx.files().duplicate());
-        drop(ctx.replace_files(own));
+        files = Arc::new(files.duplicate());
+        ctx.replace_files(files.clone());
     }
-    let (files, range) = (ctx.files(), first as usize..=last as usize);
+    let range = first as usize..=last as usize;
     if flags & CLOEXEC != 0 {
         files.mark_close_on_exec(range);
         return Ok(0);

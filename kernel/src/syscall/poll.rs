@@ -6,7 +6,8 @@ use readiness::{IoEvents, Timeout, WaitError};
 
 use super::sigmask::{self, SigMask};
 use crate::{
-    events::{PollTable, Watch},
+    events::PollTable,
+    file::table::FileTable,
     prelude::*,
     signal,
     time::{Deadline, types::Timespec},
@@ -83,16 +84,21 @@ fn poll(ctx: &Context, address: Vaddr, count: usize, timeout: Timeout<Deadline>)
         return Err(EINVAL);
     }
     let mut scratch = ctx.poll_scratch.borrow_mut();
-    let PollScratch { fds, table } = &mut *scratch;
+    let PollScratch { fds, changed, table } = &mut *scratch;
     fds.resize(count, PollFd::default());
+    changed.clear();
     read_fds(ctx, address, fds)?;
-    let requests = fds.iter().map(|entry| (entry.fd, IoEvents::from_bits_truncate(u32::from(entry.events))));
-    table.load(&ctx.files(), requests);
-    let outcome = table.wait(ctx, timeout, |_, _| true);
+    let files = ctx.files();
+    let outcome = match look(&files, fds, changed, table) {
+        0 => {
+            let outcome = table.wait(ctx, &files, timeout, fds.iter().map(|entry| (entry.fd, entry.wanted())));
+            table.found(|position, ready| fds[position].store(ready, position, changed));
+            outcome
+        }
+        ready => Ok(ready),
+    };
     // They are written back in every case, as Linux does.
-    let written = write_revents(ctx, address, fds, table.watches());
-    table.clear();
-    written?;
+    write_revents(ctx, address, fds, changed)?;
     match outcome {
         Ok(ready) => Ok(ready as isize),
         Err(WaitError::TimedOut) => Ok(0),
@@ -104,7 +110,48 @@ fn poll(ctx: &Context, address: Vaddr, count: usize, timeout: Timeout<Deadline>)
 #[derive(Default)]
 pub struct PollScratch {
     fds: Vec<PollFd>,
+    /// Positions in `fds` whose `revents` are not what the caller's memory holds.
+    changed: Vec<usize>,
     table: PollTable,
+}
+
+impl PollFd {
+    /// What is reported: what is asked for, and what is reported in any case.
+    fn wanted(&self) -> IoEvents {
+        IoEvents::from_bits_truncate(u32::from(self.events)) | IoEvents::ALWAYS | IoEvents::NVAL
+    }
+
+    /// Stores what was found, and notes in `changed` if that is new.
+    fn store(&mut self, ready: IoEvents, position: usize, changed: &mut Vec<usize>) {
+        let ready = ready.bits() as u16;
+        if self.revents != ready {
+            self.revents = ready;
+            changed.push(position);
+        }
+    }
+}
+
+/// Looks at every file once, and returns how many are ready.
+fn look(files: &FileTable, fds: &mut [PollFd], changed: &mut Vec<usize>, table: &mut PollTable) -> usize {
+    let mut total = 0;
+    let mut glance = table.glance(files);
+    for (position, entry) in fds.iter_mut().enumerate() {
+        let ready = match glance.ask(position, entry.fd) {
+            Some(events) => events & entry.wanted(),
+            None if entry.fd >= 0 => IoEvents::NVAL,
+            None => IoEvents::empty(),
+        };
+        total += usize::from(!ready.is_empty());
+        entry.store(ready, position, changed);
+    }
+    drop(glance);
+    table.ask_uncached(|position, events| {
+        let entry = &mut fds[position];
+        let ready = events & entry.wanted();
+        total += usize::from(!ready.is_empty());
+        entry.store(ready, position, changed);
+    });
+    total
 }
 
 fn read_fds(ctx: &Context, address: Vaddr, fds: &mut [PollFd]) -> Result<()> {
@@ -114,22 +161,10 @@ fn read_fds(ctx: &Context, address: Vaddr, fds: &mut [PollFd]) -> Result<()> {
 }
 
 /// Writes the `revents` that changed, and only those members.
-fn write_revents(ctx: &Context, address: Vaddr, fds: &[PollFd], watches: &[Watch]) -> Result<()> {
-    let pages = fds.chunks(ENTRIES_PER_PAGE).zip(watches.chunks(ENTRIES_PER_PAGE));
-    for (page, (fds, watches)) in pages.enumerate() {
-        let first = page * ENTRIES_PER_PAGE;
-        write_one(ctx, address, first, &watches[0])?;
-        for (index, (entry, watch)) in fds.iter().zip(watches).enumerate().skip(1) {
-            if watch.ready.bits() != u32::from(entry.revents) {
-                write_one(ctx, address, first + index, watch)?;
-            }
-        }
+fn write_revents(ctx: &Context, address: Vaddr, fds: &[PollFd], changed: &[usize]) -> Result<()> {
+    for position in (0..fds.len()).step_by(ENTRIES_PER_PAGE).chain(changed.iter().copied()) {
+        let offset = position * size_of::<PollFd>() + REVENTS_OFFSET;
+        ctx.write_val(address.checked_add(offset).ok_or(EFAULT)?, &fds[position].revents)?;
     }
     Ok(())
-}
-
-#[cold]
-fn write_one(ctx: &Context, address: Vaddr, index: usize, watch: &Watch) -> Result<()> {
-    let offset = index * size_of::<PollFd>() + REVENTS_OFFSET;
-    ctx.write_val(address.checked_add(offset).ok_or(EFAULT)?, &(watch.ready.bits() as u16))
 }

@@ -7,7 +7,7 @@ use readiness::{IoEvents, Timeout, WaitError};
 use super::sigmask::{self, SigMask};
 use crate::{
     events::PollTable,
-    file::table::Fd,
+    file::table::{Fd, FileTable},
     prelude::*,
     time::{
         Deadline, NANOS_PER_SEC,
@@ -83,124 +83,139 @@ fn write_back(
 /// What `select(2)` keeps from one call of a thread to the next.
 #[derive(Default)]
 pub struct SelectScratch {
-    sets: [Vec<u64>; 3],
+    sets: Sets,
     requests: Vec<Request>,
     table: PollTable,
+}
+
+/// The three sets of a call. A set that is null has no words, the others have as many as the numbers need.
+#[derive(Default)]
+struct Sets {
+    wanted: [Vec<u64>; 3],
+    /// What is ready of that.
+    found: [Vec<u64>; 3],
 }
 
 /// A file that is in at least one set.
 #[derive(Clone, Copy)]
 struct Request {
     fd: Fd,
-    /// In which sets: a bit for each, the first one the lowest.
-    sets: u8,
-}
-
-/// What is wanted of a file, by [`Request::sets`].
-const WANTED: [IoEvents; 8] = {
-    let mut wanted = [IoEvents::empty(); 8];
-    let mut sets = 0;
-    while sets < wanted.len() {
-        let mut set = 0;
-        while set < MEANING.len() {
-            if sets >> set & 1 != 0 {
-                wanted[sets] = wanted[sets].union(MEANING[set]);
-            }
-            set += 1;
-        }
-        sets += 1;
-    }
-    wanted
-};
-
-impl Request {
-    fn wanted(self) -> IoEvents {
-        WANTED[usize::from(self.sets) % WANTED.len()]
-    }
-
-    fn is_in(self, set: usize) -> bool {
-        self.sets >> set & 1 != 0
-    }
+    wanted: IoEvents,
 }
 
 /// Waits until a file in one of the sets is ready, and answers how many bits are set.
-fn select(ctx: &Context, count: i32, sets: [Vaddr; 3], timeout: Timeout<Deadline>) -> Result<isize> {
+fn select(ctx: &Context, count: i32, addresses: [Vaddr; 3], timeout: Timeout<Deadline>) -> Result<isize> {
     let files = ctx.files();
     let count = usize::try_from(count).map_err(|_| EINVAL)?.min(files.room());
     let mut scratch = ctx.select_scratch.borrow_mut();
-    let scratch = &mut *scratch;
-    for (set, address) in scratch.sets.iter_mut().zip(sets) {
-        read_set(ctx, set, address, count)?;
+    let SelectScratch { sets, requests, table } = &mut *scratch;
+    sets.read(ctx, addresses, count)?;
+    let mut total = look(&files, sets, table)?;
+    if total == 0 {
+        sets.collect_requests(requests);
+        let outcome = table.wait(ctx, &files, timeout, requests.iter().map(|request| (request.fd, request.wanted)));
+        table.found(|index, ready| total += sets.store(requests[index].fd, ready));
+        if outcome == Err(WaitError::Interrupted) {
+            return Err(ERESTARTNOHAND);
+        }
     }
-    scratch.collect_requests(count);
-    let SelectScratch { sets: bits, requests, table } = scratch;
-    if !table.load(&files, requests.iter().map(|request| (request.fd, request.wanted()))) {
-        table.clear();
-        return Err(EBADF);
-    }
-    let outcome = table.wait(ctx, timeout, |index, ready| {
-        requests.get(index).is_some_and(|request| request.wanted().intersects(ready))
-    });
-    let total = store_results(bits, requests, table);
-    table.clear();
-    if outcome == Err(WaitError::Interrupted) {
-        return Err(ERESTARTNOHAND);
-    }
-    for (set, address) in bits.iter().zip(sets) {
-        write_set(ctx, set, address)?;
-    }
+    sets.write_found(ctx, addresses)?;
     Ok(total as isize)
 }
 
-/// Copies a set in: only the words that `count` numbers need. A null set is empty.
-fn read_set(ctx: &Context, set: &mut Vec<u64>, address: Vaddr, count: usize) -> Result<()> {
-    set.clear();
-    set.resize(count.div_ceil(BITS), 0);
-    if address != 0 {
-        let bytes = set.as_mut_slice().as_mut_bytes();
-        ctx.reader(address, bytes.len())?.read_fallible(&mut VmWriter::from(bytes).to_fallible())?;
-    }
-    Ok(())
-}
-
-fn write_set(ctx: &Context, set: &[u64], address: Vaddr) -> Result<()> {
-    if address == 0 { Ok(()) } else { ctx.write_bytes(address, set.as_bytes()) }
-}
-
-impl SelectScratch {
-    /// Lists the files below `count` that are in a set.
-    fn collect_requests(&mut self, count: usize) {
-        let Self { sets: [reads, writes, exceptions], requests, .. } = self;
-        requests.clear();
-        let words = reads.iter().zip(writes.iter()).zip(exceptions.iter()).enumerate();
-        for (index, ((reads, writes), exceptions)) in words {
-            let mut rest = reads | writes | exceptions;
-            if (index + 1) * BITS > count {
-                rest &= !(u64::MAX << (count % BITS));
-            }
+/// Looks at every file once, set by set: most calls have only one. Returns how many bits are set.
+///
+/// # Errors
+/// `EBADF` if one is not open.
+fn look(files: &FileTable, sets: &mut Sets, table: &mut PollTable) -> Result<usize> {
+    let (mut total, mut are_open) = (0, true);
+    let mut glance = table.glance(files);
+    for ((wanted, found), meaning) in sets.wanted.iter().zip(&mut sets.found).zip(MEANING) {
+        for (index, (wanted, found)) in wanted.iter().zip(found).enumerate() {
+            let mut rest = *wanted;
+            *found = 0;
             while rest != 0 {
-                let bit = rest.trailing_zeros() as usize;
+                let fd = fd_of(index, rest.trailing_zeros());
+                match glance.ask(fd as usize, fd) {
+                    Some(events) if events.intersects(meaning) => {
+                        *found |= rest & rest.wrapping_neg();
+                        total += 1;
+                    }
+                    Some(_) => {}
+                    None => are_open = false,
+                }
                 rest &= rest - 1;
-                let [reads, writes, exceptions] = [reads, writes, exceptions].map(|set| (set >> bit & 1) as u8);
-                let sets = reads | writes << 1 | exceptions << 2;
-                requests.push(Request { fd: (index * BITS + bit) as Fd, sets });
             }
         }
     }
+    drop(glance);
+    table.ask_uncached(|fd, events| total += sets.store(fd as Fd, events));
+    if are_open { Ok(total) } else { Err(EBADF) }
 }
 
-/// Replaces the sets by what was found, and counts the bits.
-fn store_results(sets: &mut [Vec<u64>; 3], requests: &[Request], table: &PollTable) -> usize {
-    sets.iter_mut().for_each(|set| set.fill(0));
-    let mut total = 0;
-    for (request, watch) in requests.iter().zip(table.watches()).filter(|(_, watch)| !watch.ready.is_empty()) {
-        let fd = request.fd as usize;
-        for (index, (set, events)) in sets.iter_mut().zip(MEANING).enumerate() {
-            if request.is_in(index) && events.intersects(watch.ready) {
-                set[fd / BITS] |= 1 << (fd % BITS);
-                total += 1;
+/// The number that a bit of a word of a set stands for.
+fn fd_of(index: usize, bit: u32) -> Fd {
+    index as Fd * BITS as Fd + bit as Fd
+}
+
+impl Sets {
+    /// Copies the sets in: only the words that `count` numbers need.
+    fn read(&mut self, ctx: &Context, addresses: [Vaddr; 3], count: usize) -> Result<()> {
+        for ((wanted, found), address) in self.wanted.iter_mut().zip(&mut self.found).zip(addresses) {
+            if address == 0 {
+                wanted.clear();
+                found.clear();
+                continue;
+            }
+            let len = count.div_ceil(BITS);
+            wanted.resize(len, 0);
+            found.resize(len, 0);
+            let bytes = wanted.as_mut_slice().as_mut_bytes();
+            ctx.reader(address, bytes.len())?.read_fallible(&mut VmWriter::from(bytes).to_fallible())?;
+            if let Some(last) = wanted.last_mut().filter(|_| !count.is_multiple_of(BITS)) {
+                *last &= !(u64::MAX << (count % BITS));
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies out what was found.
+    fn write_found(&self, ctx: &Context, addresses: [Vaddr; 3]) -> Result<()> {
+        for (found, address) in self.found.iter().zip(addresses).filter(|(_, address)| *address != 0) {
+            ctx.write_bytes(address, found.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Lists the files that are in a set.
+    fn collect_requests(&self, requests: &mut Vec<Request>) {
+        requests.clear();
+        for index in 0..self.wanted.iter().map(Vec::len).max().unwrap_or(0) {
+            let words = self.wanted.each_ref().map(|set| set.get(index).copied().unwrap_or(0));
+            let mut rest = words[0] | words[1] | words[2];
+            while rest != 0 {
+                let bit = rest.trailing_zeros();
+                let sets = words.into_iter().zip(MEANING).filter(|(word, _)| word >> bit & 1 != 0);
+                requests.push(Request { fd: fd_of(index, bit), wanted: sets.map(|(_, meaning)| meaning).collect() });
+                rest &= rest - 1;
             }
         }
     }
-    total
+
+    /// Notes what was found of a file, in the sets that it is in. Returns in how many it is ready.
+    fn store(&mut self, fd: Fd, events: IoEvents) -> usize {
+        let (index, bit) = (fd as usize / BITS, 1 << (fd as usize % BITS));
+        let mut count = 0;
+        for ((wanted, found), meaning) in self.wanted.iter().zip(&mut self.found).zip(MEANING) {
+            // Else the set is null.
+            if let (Some(wanted), Some(found)) = (wanted.get(index), found.get_mut(index))
+                && events.intersects(meaning)
+                && wanted & bit & !*found != 0
+            {
+                *found |= bit;
+                count += 1;
+            }
+        }
+        count
+    }
 }

@@ -26,7 +26,9 @@ use core::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
+use arrayvec::ArrayVec;
 use ostd::mm::{FrameAllocOptions, UFrame, VmIoFill, io::util::HasVmReaderWriter};
+use spin::Once;
 
 use super::registry;
 use crate::{
@@ -55,6 +57,30 @@ pub struct PageCache {
     mappings: AtomicUsize,
     /// Those of them that are shared and may write.
     writable_mappings: AtomicUsize,
+}
+
+/// Bytes of a file that somebody reads where they are. The frames stay while they are lent, even if the file is
+/// truncated.
+pub struct Loan {
+    frames: ArrayVec<UFrame, GROUP_PAGES>,
+    /// Where in the first frame they begin.
+    within: usize,
+    len: usize,
+}
+
+impl Loan {
+    /// How many bytes they are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The bytes, to be taken once.
+    pub fn source(&self) -> IoSrc<'_> {
+        let mut source = IoSrc::from_segments(self.frames.iter().map(|frame| frame.reader().to_fallible()).collect());
+        source.skip_in_segment(self.within);
+        source.limit(self.len);
+        source
+    }
 }
 
 /// Frames by page index, in aligned groups so that a fault finds its neighbours at hand.
@@ -222,6 +248,44 @@ impl PageCache {
             }
         }
         Ok(total)
+    }
+
+    /// Lends the bytes from `offset` on, up to `len`, the end of the file or what [`Loan`] holds: none at the end of the file.
+    ///
+    /// # Errors
+    /// `ENOMEM`; what the source says.
+    pub fn lend(&self, offset: u64, len: usize) -> Result<Loan> {
+        let within = index_of(offset % PAGE);
+        let mut loan = Loan { frames: ArrayVec::new(), within, len: 0 };
+        while loan.len < len && !loan.frames.is_full() {
+            let position = offset.saturating_add(loan.len as u64);
+            let (size, within) = (self.size(), index_of(position % PAGE));
+            if position >= size {
+                break;
+            }
+            match self.lent_page(index_of(position / PAGE)) {
+                Ok(frame) => loan.frames.push(frame),
+                // Truncated meanwhile: the end of the file.
+                Err(ENXIO) => break,
+                Err(_) if loan.len > 0 => break,
+                Err(error) => return Err(error),
+            }
+            loan.len += (PAGE_SIZE - within).min(index_of(size - position)).min(len - loan.len);
+        }
+        Ok(loan)
+    }
+
+    /// The frame of page `index`, or for a hole one of zeros that nobody writes to.
+    fn lent_page(&self, index: usize) -> Result<UFrame> {
+        static ZEROS: Once<UFrame> = Once::new();
+        match self.cached_page(index)? {
+            Some(frame) => Ok(frame),
+            None if self.is_hole(index) => {
+                let zeros = ZEROS.try_call_once(|| FrameAllocOptions::new().alloc_frame().map(UFrame::from))?;
+                Ok(zeros.clone())
+            }
+            None => self.page(index),
+        }
     }
 
     fn read_in_page(&self, position: u64, within: usize, len: usize, dst: &mut IoDst<'_>) -> Result<usize> {

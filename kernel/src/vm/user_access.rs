@@ -16,7 +16,7 @@ use ostd::{
 };
 
 use super::{Access, AddressSpace, Fault};
-use crate::{prelude::*, process::ThreadLocal};
+use crate::{prelude::*, process::local_of};
 
 /// The signal for a program whose access failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -72,7 +72,7 @@ fn handle_kernel_fault(exception: &CpuException) -> core::result::Result<(), ()>
         return Err(());
     };
     let task = Task::current().ok_or(())?;
-    let local = task.local_data().downcast_ref::<ThreadLocal>().ok_or(())?;
+    let local = local_of(&task).ok_or(())?;
     if local.are_faults_disabled() {
         return Err(());
     }

@@ -13,7 +13,7 @@ use crate::cli::{Addition, PackOptions};
 use crate::elf::{self, Executable, Needs};
 use crate::image::{Image, Node};
 use crate::job::Job;
-use crate::libraries::{Finder, own_rpath};
+use crate::libraries::{DEFAULT_DIRECTORIES, Finder, own_rpath};
 use crate::program::{self, Program};
 use crate::python;
 
@@ -32,6 +32,8 @@ pub struct Packer {
     seen: HashSet<PathBuf>,
     search_path: OsString,
     cwd: PathBuf,
+    /// Libraries that are not on this machine, with the object that wants each. An addition may bring them yet.
+    missing: Vec<(PathBuf, String)>,
     /// Things worth telling the user.
     pub warnings: Vec<String>,
 }
@@ -45,6 +47,7 @@ impl Packer {
             seen: HashSet::new(),
             search_path,
             cwd,
+            missing: Vec::new(),
             warnings: Vec::new(),
         };
         packer.put_skeleton()?;
@@ -61,6 +64,7 @@ impl Packer {
             self.add(addition)?;
         }
         self.add_basic_tools()?;
+        self.warn_of_missing();
         let cwd = self.cwd.clone();
         self.image.put(&cwd, Node::Directory(0o755))
     }
@@ -183,7 +187,7 @@ impl Packer {
         for name in &needs.libraries {
             match self.finder.find(name, needs, origin, inherited) {
                 Some(library) => self.add_library(&library, &passed_on)?,
-                None => self.warnings.push(format!("{}: its library {name} is not on this machine", real.display())),
+                None => self.missing.push((real.to_owned(), name.clone())),
             }
             // glibc loads it by itself, for pthread_exit() and thread cancellation.
             if name == "libc.so.6"
@@ -193,6 +197,15 @@ impl Packer {
             }
         }
         Ok(())
+    }
+
+    /// Tells which libraries are neither on this machine nor among the additions.
+    fn warn_of_missing(&mut self) {
+        for (object, name) in std::mem::take(&mut self.missing) {
+            if !DEFAULT_DIRECTORIES.iter().any(|directory| self.image.contains(&Path::new(directory).join(&name))) {
+                self.warnings.push(format!("{}: its library {name} is not on this machine", object.display()));
+            }
+        }
     }
 
     fn add_library(&mut self, path: &Path, inherited: &[PathBuf]) -> Result<()> {
@@ -236,10 +249,13 @@ impl Packer {
 
     /// Libraries of a file that may or may not be a program. Damaged or foreign ELF files are data to us.
     fn add_needs_of(&mut self, file: &Path) -> Result<()> {
-        match elf::examine(file) {
-            Ok(Executable::Elf(needs)) => self.add_needs(file, &needs, &[]),
-            _ => Ok(()),
+        let Ok(Executable::Elf(needs)) = elf::examine(file) else {
+            return Ok(());
+        };
+        if let Some(library) = python::standard_library(file) {
+            self.add_python_library(&library)?;
         }
+        self.add_needs(file, &needs, &[])
     }
 
     /// Regular files that arguments name, so that `run python3 script.py` does what it says.
@@ -398,5 +414,17 @@ mod tests {
         packer.add(&Addition { host: "/bin/ls".into(), guest: Some("/opt/list".into()) }).unwrap();
         assert!(has(&packer, "/data/sub/file") && has(&packer, "/opt/list"));
         assert!(has(&packer, "/lib/x86_64-linux-gnu/libc.so.6"), "an added program brings its libraries");
+    }
+
+    #[test]
+    fn an_addition_can_bring_a_missing_library() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(directory.path().join("usr/lib")).unwrap();
+        std::fs::write(directory.path().join("usr/lib/libbrought.so.1"), "x").unwrap();
+        let mut packer = packer();
+        packer.add(&Addition { host: directory.path().into(), guest: Some("/".into()) }).unwrap();
+        packer.missing = ["libbrought.so.1", "libnowhere.so.1"].map(|name| ("/p".into(), name.to_owned())).into();
+        packer.warn_of_missing();
+        assert!(matches!(&packer.warnings[..], [one] if one.contains("libnowhere")), "{:?}", packer.warnings);
     }
 }

@@ -14,8 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A mutant that makes no progress is caught, too. For the test; building takes as long as it takes.
-const TIME_LIMIT: Duration = Duration::from_secs(180);
+/// A mutant that makes no progress is caught, too. For a model (all of which end within a minute) and for another test (a
+/// second); building takes as long as it takes.
+const MODEL_LIMIT: Duration = Duration::from_secs(180);
+const TEST_LIMIT: Duration = Duration::from_secs(30);
 
 struct Mutant {
     title: String,
@@ -52,6 +54,11 @@ impl Mutant {
     /// Whether the title or the test contains `word`.
     fn is_about(&self, word: &str) -> bool {
         self.title.contains(word) || self.test.contains(word)
+    }
+
+    /// Whether a model is to catch it, and not a test on the host.
+    fn is_of_a_model(&self) -> bool {
+        self.binary.starts_with("loom_")
     }
 }
 
@@ -166,7 +173,8 @@ impl Copy {
         if self.cargo(mutant, &["--no-run"], Duration::MAX) != Some(true) {
             return Verdict::Broken("it does not compile".into());
         }
-        match self.cargo(mutant, &["--", "--exact", &mutant.test], TIME_LIMIT) {
+        let limit = if mutant.is_of_a_model() { MODEL_LIMIT } else { TEST_LIMIT };
+        match self.cargo(mutant, &["--", "--exact", &mutant.test], limit) {
             Some(true) => Verdict::Survived,
             Some(false) | None => Verdict::Caught,
         }
@@ -176,7 +184,7 @@ impl Copy {
     fn cargo(&self, mutant: &Mutant, arguments: &[&str], limit: Duration) -> Option<bool> {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.args(["test", "--release", "--quiet", "-p", "readiness", "--test", &mutant.binary]).args(arguments);
-        let is_model = mutant.binary.starts_with("loom_");
+        let is_model = mutant.is_of_a_model();
         // One for each set of flags, or cargo would build the dependencies anew at every change.
         let target = self.workspace.join(if is_model { "target-loom" } else { "target-host" });
         command.current_dir(&self.workspace).env("CARGO_TARGET_DIR", target);

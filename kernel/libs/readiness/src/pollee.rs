@@ -69,6 +69,15 @@ impl Pollee {
         }
     }
 
+    /// The answer that is kept, if it still holds. Takes no lock and computes nothing.
+    #[inline]
+    pub fn cached(&self) -> Option<IoEvents> {
+        match self.word.look_up() {
+            Lookup::Fresh(events) => Some(events),
+            Lookup::Stale(_) => None,
+        }
+    }
+
     /// Adds an observer of `mask` (and of `ERR` and `HUP`, which everybody hears of). Ask the file *after* this call.
     ///
     /// Allocates only if the pollee never had so many observers before.
@@ -205,5 +214,14 @@ pub trait Pollable: Send + Sync {
     #[inline]
     fn poll(&self) -> IoEvents {
         self.pollee().look_up(|| self.readiness())
+    }
+
+    /// What [`poll`](Pollable::poll) would answer, if that is known without a lock; so it may be asked under one. `None` says
+    /// nothing but that one has to ask `poll`.
+    ///
+    /// Files that answer otherwise than their pollee's cache has it return `None`, at least then.
+    #[inline]
+    fn cached(&self) -> Option<IoEvents> {
+        self.pollee().cached()
     }
 }

@@ -228,15 +228,19 @@ impl List {
         slab: &mut Slab<T, INLINE, CHUNK>,
         index: u32,
     ) {
-        let Node { prev, next, .. } = *slab.node(index);
         let is_head = self.head == index;
+        if is_head && self.tail == index {
+            *self = List::new();
+            return;
+        }
+        let Node { prev, next, .. } = *slab.node(index);
         if is_head {
             self.head = next;
         } else {
             slab.node_mut(prev).next = next;
         }
         match next {
-            NIL => self.tail = if is_head { NIL } else { prev },
+            NIL => self.tail = prev,
             next => slab.node_mut(next).prev = prev,
         }
     }

@@ -244,6 +244,7 @@ impl<P: Parker> Waiter<P> {
     /// # Errors
     ///
     /// [`WaitError::TimedOut`] and [`WaitError::Interrupted`], after a last check that answered `None`.
+    #[inline]
     pub fn wait_until<R>(
         &mut self,
         subjects: &impl Subjects,
@@ -256,8 +257,13 @@ impl<P: Parker> Waiter<P> {
         }
     }
 
-    /// [`wait_until`](Waiter::wait_until) after a first check that was fruitless.
-    pub(crate) fn sleep_until<R>(
+    /// [`wait_until`](Waiter::wait_until) after a first check that was fruitless, until `deadline` or for ever.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_until`](Waiter::wait_until).
+    #[inline(never)]
+    pub fn sleep_until<R>(
         &mut self,
         subjects: &impl Subjects,
         deadline: Option<P::Deadline>,

@@ -114,6 +114,10 @@ impl Pollable for TtyFile {
             false => self.pollee().look_up(|| self.readiness()),
         }
     }
+
+    fn cached(&self) -> Option<IoEvents> {
+        if self.is_dead() { None } else { self.pollee().cached() }
+    }
 }
 
 impl File for TtyFile {

@@ -77,6 +77,15 @@ impl PipeEnd {
         ctx.wait(&subject, Timeout::Never, check).map_err(|_| ERESTARTSYS)
     }
 
+    /// Sends `SIGPIPE` if the error of a write is `EPIPE`.
+    #[cold]
+    pub(super) fn report(&self, ctx: &Context, error: Errno) -> Errno {
+        if error == EPIPE {
+            let _ = signal::send_to_thread(&ctx.thread, signal::info_from(ctx, Signal::PIPE, signal::SI_USER));
+        }
+        error
+    }
+
     /// Whether no writer has come since this end was opened without one.
     fn awaits_first_writer(&self) -> bool {
         self.opened_before_writer.is_some_and(|opens| self.pipe.state.read(|state| state.openers.writes == opens))
@@ -132,6 +141,12 @@ impl Pollable for PipeEnd {
     fn poll(&self) -> IoEvents {
         File::poll(self)
     }
+
+    /// Who may have been opened before the first writer computes.
+    #[inline]
+    fn cached(&self) -> Option<IoEvents> {
+        if self.opened_before_writer.is_some() { None } else { self.pollee().cached() }
+    }
 }
 
 impl File for PipeEnd {
@@ -154,14 +169,14 @@ impl File for PipeEnd {
         let result = ctx
             .wait(&subject, patience(status), || self.pipe.write(src, &mut writing))
             .unwrap_or_else(|error| Err(errno_of(error)));
-        if result == Err(EPIPE) {
+        if let Err(error) = result {
             // The signal comes even if part was written.
-            let _ = signal::send_to_thread(&ctx.thread, signal::info_from(ctx, Signal::PIPE, signal::SI_USER));
+            let error = self.report(ctx, error);
+            if writing.done == 0 {
+                return Err(error);
+            }
         }
-        match result {
-            Err(error) if writing.done == 0 => Err(error),
-            _ => Ok(Written::stream(writing.done)),
-        }
+        Ok(Written::stream(writing.done))
     }
 
     fn pollable(&self) -> Option<&dyn Pollable> {

@@ -102,7 +102,7 @@ impl Pipe {
     /// # Errors
     /// `EPIPE` if nobody has the pipe open for reading; `EFAULT`.
     fn write(&self, src: &mut IoSrc<'_>, writing: &mut Writing) -> Option<Result<()>> {
-        let pages = self.ends.producer.lock();
+        let pages = self.ends.produce();
         loop {
             let left = writing.total - writing.done;
             let plan = self.state.read(|state| {
@@ -134,20 +134,20 @@ impl Pipe {
     /// # Errors
     /// `EFAULT` if nothing could be copied.
     fn read(&self, dst: &mut IoDst<'_>, len: usize) -> Option<Result<usize>> {
-        let pages = self.ends.consumer.lock();
+        let pages = self.ends.consume();
         let mut total = 0;
         loop {
-            let (plan, writers) = self.state.read(|state| (state.ring.plan_read(len - total), state.openers.writers));
-            if plan.is_empty() {
+            let (piece, writers) = self.state.read(|state| (state.ring.front(), state.openers.writers));
+            let Some(piece) = piece else {
                 return if total > 0 || writers == 0 { Some(Ok(total)) } else { None };
-            }
-            let (count, outcome) = pages.drain(&plan, dst, len - total);
-            total += count;
-            if total == 0 {
-                return Some(outcome.map(|()| 0));
+            };
+            let count = piece.len.min(len - total);
+            if let Err(error) = pages.drain_piece(&piece, dst, count) {
+                return Some(if total > 0 { Ok(total) } else { Err(error) });
             }
             self.free(count);
-            if total == len || outcome.is_err() || plan.ends_in_packet() {
+            total += count;
+            if total == len || piece.is_packet {
                 return Some(Ok(total));
             }
         }

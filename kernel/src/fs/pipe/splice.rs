@@ -15,7 +15,6 @@ use super::{Pipe, PipeEnd, Writing};
 use crate::{
     file::{IoDst, IoSrc, StatusFlags},
     prelude::*,
-    signal::{self, Signal},
 };
 
 /// Bytes that are moved at a time.
@@ -189,13 +188,5 @@ impl PipeEnd {
             WaitError::TimedOut => EAGAIN,
             WaitError::Interrupted => ERESTARTSYS,
         })
-    }
-
-    /// Sends `SIGPIPE` if the error is `EPIPE`.
-    fn report(&self, ctx: &Context, error: Errno) -> Errno {
-        if error == EPIPE {
-            let _ = signal::send_to_thread(&ctx.thread, signal::info_from(ctx, Signal::PIPE, signal::SI_USER));
-        }
-        error
     }
 }

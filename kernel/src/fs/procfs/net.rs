@@ -133,9 +133,10 @@ fn sockstat(_ctx: &Context) -> Result<Vec<u8>> {
     let rows = report::rows();
     let (tcp, udp) = (count(&rows, Protocol::Tcp, Family::Inet), count(&rows, Protocol::Udp, Family::Inet));
     text(format_args!(
-        "sockets: used {}\nTCP: inuse {tcp} orphan 0 tw 0 alloc {tcp} mem 0\nUDP: inuse {udp} mem 0\nUDPLITE: inuse 0\n\
+        "sockets: used {}\nTCP: inuse {tcp} orphan 0 tw {} alloc {tcp} mem 0\nUDP: inuse {udp} mem 0\nUDPLITE: inuse 0\n\
          RAW: inuse 0\nFRAG: inuse 0 memory 0\n",
         report::count(),
+        report::count_time_waits(),
     ))
 }
 

@@ -8,6 +8,7 @@
 //! [`File::as_socket`].
 
 pub mod inet;
+pub mod netlink;
 pub mod unix;
 
 use core::any::Any;
@@ -295,7 +296,11 @@ impl<S: Socket> File for S {
     }
 
     fn ioctl(&self, ctx: &Context, command: u32, argument: usize) -> Result<isize> {
-        self.control(ctx, command, argument)
+        match self.control(ctx, command, argument) {
+            // As on Linux, a socket of any family may be asked for the interfaces.
+            Err(ENOTTY) => inet::interface::control(ctx, command, argument),
+            outcome => outcome,
+        }
     }
 
     fn as_socket(&self) -> Option<&dyn Socket> {
@@ -317,7 +322,7 @@ pub fn create(
     match u16::try_from(family).ok().and_then(Family::from_number) {
         Some(Family::Unix) => unix::create(ctx, kind, protocol, status),
         Some(family @ (Family::Inet | Family::Inet6)) => inet::create(ctx, family, kind, protocol, status),
-        Some(Family::Netlink) => Err(EAFNOSUPPORT),
+        Some(Family::Netlink) => netlink::create(ctx, kind, protocol, status),
         None => Err(EAFNOSUPPORT),
     }
 }

@@ -72,7 +72,7 @@ pub fn execute(ctx: &Context, regs: &mut UserContext, request: Request) -> Resul
     regs.set_rsp(image.stack_pointer);
     switch_to(ctx, image);
     ctx.process.end_exec();
-    ctx.local.set_flow(&ctx.thread, Flow::Execute);
+    ctx.local.set_flow(&ctx.thread, Flow::Renew);
     Ok(())
 }
 
@@ -366,7 +366,7 @@ fn unshare_files(ctx: &Context) {
     // One is this one, two are the thread's own.
     if Arc::strong_count(&files) > 3 {
         files = Arc::new(files.duplicate());
-        drop(ctx.replace_files(files.clone()));
+        ctx.replace_files(files.clone());
     }
     drop(files.remove_where(0..=usize::MAX, |_, close_on_exec| close_on_exec));
 }

@@ -39,12 +39,20 @@ const BATCH: usize = 16;
 type Batch<T> = ArrayVec<Taken<T>, BATCH>;
 
 impl<T: Target + ?Sized> Epoll<T> {
+    /// Whether a [harvest](Epoll::harvest) may find anything. One load; who asks this first saves a call that would find
+    /// nothing.
+    #[inline]
+    pub fn has_pending(&self) -> bool {
+        self.0.has_pending()
+    }
+
     /// Copies up to `max` events to `sink` without waiting, and returns how many.
     ///
     /// # Errors
     ///
     /// [`Fault`] if the first event could not be copied. If a later one could not, the count is returned and
     /// the rest stays.
+    #[inline(never)]
     pub fn harvest(&self, max: usize, sink: &mut impl Sink) -> Result<usize, Fault> {
         let core = &*self.0;
         if max == 0 || !core.has_pending() {

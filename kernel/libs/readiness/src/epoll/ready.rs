@@ -61,6 +61,14 @@ impl<T: Target + ?Sized> Item<T> {
         let file = self.entry.as_ref().and_then(|entry| entry.file.upgrade());
         Taken { index, file, event, report: Report::NotReady }
     }
+
+    /// Nothing is pending for the entry any more.
+    fn rest(&mut self, state: State) {
+        self.state = state;
+        if state == State::Disarmed {
+            self.events &= flags::KEPT_WHEN_DISARMED;
+        }
+    }
 }
 
 impl<T: Target + ?Sized> Taken<T> {
@@ -189,8 +197,9 @@ impl<T: Target + ?Sized> ReadyList<T> {
                 self.ready.push_back(&mut self.items, index);
             }
             Next::Rest(state) => {
+                item.rest(state);
+                self.pending -= 1;
                 self.ready.unlink(&mut self.items, index);
-                self.rest(index, state);
             }
         }
     }
@@ -205,8 +214,9 @@ impl<T: Target + ?Sized> ReadyList<T> {
             match next {
                 Next::Back => item.state = State::Queued { news: true },
                 Next::Rest(state) => {
+                    item.rest(state);
+                    self.pending -= 1;
                     self.reporting.unlink(&mut self.items, taken.index);
-                    self.rest(taken.index, state);
                 }
                 Next::Front => has_faulted = true,
             }
@@ -215,16 +225,6 @@ impl<T: Target + ?Sized> ReadyList<T> {
             self.put_to_the_front(batch);
         }
         self.ready.append(&mut self.items, &mut self.reporting);
-    }
-
-    /// The entry has left the list, and nothing is pending for it.
-    fn rest(&mut self, index: u32, state: State) {
-        let item = self.items.get_mut(index);
-        item.state = state;
-        if state == State::Disarmed {
-            item.events &= flags::KEPT_WHEN_DISARMED;
-        }
-        self.pending -= 1;
     }
 
     /// What was not copied goes back to where it came from.

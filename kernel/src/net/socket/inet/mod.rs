@@ -9,11 +9,11 @@
 //! # Addresses
 //! Inside, an address is canonical: a v4-mapped one is IPv4. What a program sees is in the terms of its socket's family.
 
-mod interface;
+pub mod interface;
 mod ip;
 mod ports;
 pub mod report;
-mod route;
+pub mod route;
 pub mod settings;
 mod tcp;
 mod udp;

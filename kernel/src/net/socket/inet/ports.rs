@@ -8,12 +8,12 @@
 //!
 //! # Invariants
 //! - **N1** A binding is in the table while somebody has a claim to it, and after that until its `lingers_until` (`TIME_WAIT`). Bindings
-//!   whose time is over are removed by whoever looks at their port next.
+//!   whose time is over are removed by whoever looks at their port next, or the next one to linger.
 //! - **N2** Two bindings of one port overlap only if both allow it (`SO_REUSEADDR`, `SO_REUSEPORT`).
 //!
 //! # Concurrency
-//! The table's lock is a spin lock, and a leaf but for the word that names a binding's receiver. Nothing is dropped under it that has a
-//! destructor of its own.
+//! The list of those that linger has a lock of its own, which is a leaf. The table's lock is a spin lock, and a leaf
+//! but for the word that names a binding's receiver. Nothing is dropped under it that has a destructor of its own.
 
 use core::{
     net::{IpAddr, SocketAddr},
@@ -34,6 +34,9 @@ pub struct Ports<R: 'static> {
     blocks: SpinLock<[Option<Box<Block<R>>>; BLOCK]>,
     /// Where the search for a free port goes on.
     next: AtomicU32,
+    /// Ports where something lingers, and until when; oldest first. No longer than there are ports: then the oldest
+    /// are forgotten, and what lingers there waits for somebody to look.
+    lingering: SpinLock<VecDeque<(u64, u16)>>,
     /// Whether a receiver keeps others away although both have `SO_REUSEADDR`: as a TCP listener does.
     receivers_are_alone: bool,
 }
@@ -106,6 +109,15 @@ impl<R> Binding<R> {
     }
 }
 
+/// What becomes of what lingers at a port that is bound to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Leftovers {
+    /// It stays, if it is in nobody's way.
+    Keep,
+    /// The new binding takes its place.
+    Replace,
+}
+
 /// A share in a binding.
 pub struct Claim<R: 'static> {
     binding: Arc<Binding<R>>,
@@ -136,7 +148,15 @@ impl<R> Claim<R> {
 
     /// Keeps the port from others for `nanos` from now, even without claims.
     pub fn linger(&self, nanos: u64) {
-        self.binding.lingers_until.fetch_max(now_monotonic().saturating_add(nanos), Relaxed);
+        let now = now_monotonic();
+        let until = now.saturating_add(nanos);
+        self.binding.lingers_until.fetch_max(until, Relaxed);
+        self.table.tidy_lingering(now);
+        let mut lingering = self.table.lingering.lock();
+        if lingering.len() > usize::from(u16::MAX) {
+            lingering.pop_front();
+        }
+        lingering.push_back((until, self.address().port()));
     }
 
     /// From now on, `receiver` gets what is sent here; `None`: nobody.
@@ -173,7 +193,12 @@ fn port_mut<R>(blocks: &mut [Option<Box<Block<R>>>; BLOCK], port: u16) -> &mut P
 impl<R> Ports<R> {
     /// An empty table.
     pub const fn new(receivers_are_alone: bool) -> Self {
-        Self { blocks: SpinLock::new([const { None }; BLOCK]), next: AtomicU32::new(0), receivers_are_alone }
+        Self {
+            blocks: SpinLock::new([const { None }; BLOCK]),
+            next: AtomicU32::new(0),
+            lingering: SpinLock::new(VecDeque::new()),
+            receivers_are_alone,
+        }
     }
 
     /// Binds to what is wished for; any port stands for one that is free.
@@ -181,14 +206,12 @@ impl<R> Ports<R> {
     /// # Errors
     /// `EADDRINUSE` if somebody else is bound there, or there is no free port.
     pub fn bind(&'static self, wish: Wish) -> Result<Claim<R>> {
-        match wish.address.port() {
-            0 => {
-                self.bind_any(wish, |port, wish| !port.iter().any(|other| self.conflict(other, wish))).ok_or(EADDRINUSE)
-            }
-            _ => {
-                self.try_bind(wish, |port, wish| !port.iter().any(|other| self.conflict(other, wish))).ok_or(EADDRINUSE)
-            }
-        }
+        let is_free = |port: &Port<R>, wish: &Wish| !port.iter().any(|other| self.conflict(other, wish));
+        let claim = match wish.address.port() {
+            0 => self.bind_any(wish, Leftovers::Keep, is_free),
+            _ => self.try_bind(wish, Leftovers::Keep, is_free),
+        };
+        claim.ok_or(EADDRINUSE)
     }
 
     /// Binds to a port that nobody uses: for a connection that is not bound. What lingers there does not keep it away, as
@@ -197,21 +220,32 @@ impl<R> Ports<R> {
     /// # Errors
     /// `EADDRNOTAVAIL` if all are in use.
     pub fn bind_for_connection(&'static self, wish: Wish) -> Result<Claim<R>> {
-        self.bind_any(wish, |port, _| !port.iter().any(|other| other.is_used())).ok_or(EADDRNOTAVAIL)
+        let is_free = |port: &Port<R>, _: &Wish| !port.iter().any(|other| other.is_used());
+        self.bind_any(wish, Leftovers::Replace, is_free).ok_or(EADDRNOTAVAIL)
     }
 
-    fn bind_any(&'static self, wish: Wish, is_free: impl Fn(&Port<R>, &Wish) -> bool + Copy) -> Option<Claim<R>> {
+    fn bind_any(
+        &'static self,
+        wish: Wish,
+        leftovers: Leftovers,
+        is_free: impl Fn(&Port<R>, &Wish) -> bool + Copy,
+    ) -> Option<Claim<R>> {
         let (first, last) = settings::port_range();
         let count = u32::from(last - first) + 1;
         (0..count).find_map(|_| {
             // Relaxed: any order of numbers will do.
             let offset = self.next.fetch_add(1, Relaxed) % count;
             let address = SocketAddr::new(wish.address.ip(), first + offset as u16);
-            self.try_bind(Wish { address, ..wish }, is_free)
+            self.try_bind(Wish { address, ..wish }, leftovers, is_free)
         })
     }
 
-    fn try_bind(&'static self, wish: Wish, is_free: impl Fn(&Port<R>, &Wish) -> bool) -> Option<Claim<R>> {
+    fn try_bind(
+        &'static self,
+        wish: Wish,
+        leftovers: Leftovers,
+        is_free: impl Fn(&Port<R>, &Wish) -> bool,
+    ) -> Option<Claim<R>> {
         let binding =
             Binding { wish, users: AtomicU32::new(1), lingers_until: AtomicU64::new(0), receiver: SpinLock::new(None) };
         let mut blocks = self.blocks.lock();
@@ -221,6 +255,9 @@ impl<R> Ports<R> {
             port.retain(|binding| !binding.is_over(now));
             if !is_free(port, &wish) {
                 return None;
+            }
+            if leftovers == Leftovers::Replace {
+                port.retain(|binding| binding.is_used());
             }
         }
         let binding = Arc::new(binding);
@@ -242,7 +279,25 @@ impl<R> Ports<R> {
         let now = now_monotonic();
         let mut blocks = self.blocks.lock();
         // A binding without claims has no receiver: dropping it runs no destructor of others.
-        port_mut(&mut blocks, port).retain(|binding| !binding.is_over(now));
+        let port = port_mut(&mut blocks, port);
+        port.retain(|binding| !binding.is_over(now));
+        if port.is_empty() {
+            *port = Vec::new();
+        }
+    }
+
+    /// Removes what has lingered long enough at `now`.
+    fn tidy_lingering(&self, now: u64) {
+        let due = || self.lingering.lock().pop_front_if(|(until, _)| *until <= now);
+        core::iter::from_fn(due).for_each(|(_, port)| self.tidy(port));
+    }
+
+    /// How many bindings only linger (`TIME_WAIT`).
+    pub fn count_lingering(&self) -> usize {
+        self.tidy_lingering(now_monotonic());
+        let blocks = self.blocks.lock();
+        let ports = blocks.iter().flatten().flat_map(|block| block.0.iter());
+        ports.map(|port| port.iter().filter(|binding| !binding.is_used()).count()).sum()
     }
 
     /// Who receives what `source` sends to `destination`, both canonical: the best match, of equal ones that share a port one

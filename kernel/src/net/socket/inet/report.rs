@@ -8,7 +8,7 @@
 use core::net::SocketAddr;
 
 use super::{
-    tcp::{TcpSocket, TcpState},
+    tcp::{self, TcpSocket, TcpState},
     udp::UdpSocket,
 };
 use crate::{file::Description, net::Family, prelude::*, process::table};
@@ -61,6 +61,11 @@ pub fn rows() -> Vec<Row> {
 pub fn count() -> usize {
     let inodes = open_descriptions().into_iter().filter(|file| file.file().as_socket().is_some());
     inodes.map(|file| (file.inode().number(), ())).collect::<BTreeMap<_, _>>().len()
+}
+
+/// Number of connections of TCP that are over and keep their address still.
+pub fn count_time_waits() -> usize {
+    tcp::count_time_waits()
 }
 
 fn open_descriptions() -> Vec<Arc<Description>> {

@@ -57,6 +57,11 @@ pub const RECEIVE_BUFFER: u32 = 131_072;
 /// Who listens where.
 static PORTS: Ports<Listener> = Ports::new(true);
 
+/// How many addresses are kept by connections that are over.
+pub fn count_time_waits() -> usize {
+    PORTS.count_lingering()
+}
+
 /// A stream socket.
 pub struct TcpSocket {
     common: Common,

@@ -1,0 +1,3 @@
+module pollux/go_http
+
+go 1.19
