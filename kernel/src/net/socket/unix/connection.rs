@@ -23,7 +23,7 @@ use crate::{
     file::{IoDst, IoSrc},
     net::{Shutdown, message::UserCredentials},
     prelude::*,
-    stream::{Ends, Filled, Kind, Merge, ReadPlan, WritePlan},
+    stream::{Ends, Filled, Kind, Merge, Piece, WritePlan},
 };
 
 /// Pages of a direction to begin with; more come when they are needed.
@@ -136,7 +136,7 @@ enum WriteStep {
 }
 
 enum ReadStep {
-    Bytes(ReadPlan),
+    Bytes(Piece),
     Nothing,
     Special,
 }
@@ -189,7 +189,7 @@ impl Connection {
     /// # Errors
     /// `EPIPE` if this side or the other was shut down, or, after a wait, the error of this side; `EFAULT`, `ENOMEM`.
     pub fn write(&self, side: usize, src: &mut IoSrc<'_>, writing: &mut Writing) -> Option<Result<()>> {
-        let mut pages = self.ends[side].producer.lock();
+        let mut pages = self.ends[side].produce();
         loop {
             let left = writing.total - writing.done;
             let (plan, len) = match self.state.read(|state| self.plan_write(state, side, left)) {
@@ -292,35 +292,36 @@ impl Connection {
     /// Reads as `side` up to `len` bytes with nothing beside them. `None`: there is nothing, but something may come.
     pub fn read(&self, side: usize, dst: &mut IoDst<'_>, len: usize) -> Option<Plain> {
         let from = 1 - side;
-        let pages = self.ends[from].consumer.lock();
+        let pages = self.ends[from].consume();
         let mut total = 0;
         loop {
             let step = self.state.read(|state| {
                 let direction = &state.directions[from];
                 if direction.special > 0 {
-                    ReadStep::Special
-                } else if direction.records.is_empty() {
-                    let own = &state.sides[side];
-                    if own.receives && own.error.is_none() { ReadStep::Nothing } else { ReadStep::Special }
-                } else {
-                    ReadStep::Bytes(direction.ring.plan_read(len - total))
+                    return ReadStep::Special;
+                }
+                // Without special records, none is empty: no bytes, no records.
+                let own = &state.sides[side];
+                match direction.ring.front() {
+                    Some(piece) => ReadStep::Bytes(piece),
+                    None if own.receives && own.error.is_none() => ReadStep::Nothing,
+                    None => ReadStep::Special,
                 }
             });
-            let plan = match step {
-                ReadStep::Bytes(plan) => plan,
+            let piece = match step {
+                ReadStep::Bytes(piece) => piece,
                 _ if total > 0 => return Some(Plain::Bytes(total)),
                 ReadStep::Nothing => return None,
                 ReadStep::Special => return Some(Plain::Special),
             };
-            let (count, outcome) = pages.drain(&plan, dst, len - total);
-            total += count;
-            if count > 0 {
-                self.consume_plain(from, count);
+            let count = piece.len.min(len - total);
+            if let Err(error) = pages.drain_piece(&piece, dst, count) {
+                return Some(if total > 0 { Plain::Bytes(total) } else { Plain::Faulted(error) });
             }
-            match outcome {
-                Err(error) if total == 0 => return Some(Plain::Faulted(error)),
-                Ok(()) if total < len => {}
-                _ => return Some(Plain::Bytes(total)),
+            self.consume_plain(from, count);
+            total += count;
+            if total == len {
+                return Some(Plain::Bytes(total));
             }
         }
     }

@@ -101,7 +101,7 @@ impl Connection {
     /// `EFAULT` if nothing could be copied; the error of the side, for a stream once everything is read.
     pub fn receive(&self, side: usize, dst: &mut IoDst<'_>, reading: &mut Reading) -> Option<Result<()>> {
         let from = 1 - side;
-        let pages = self.ends[from].consumer.lock();
+        let pages = self.ends[from].consume();
         reading.looked = (0, 0);
         loop {
             let piece = match self.state.read(|state| self.plan_receive(state, side, reading)) {
@@ -264,7 +264,7 @@ impl Connection {
     /// `EINVAL` if there is none; `EFAULT`.
     pub fn receive_urgent(&self, side: usize, dst: &mut IoDst<'_>, peeks: bool) -> Result<usize> {
         let from = 1 - side;
-        let pages = self.ends[from].consumer.lock();
+        let pages = self.ends[from].consume();
         let found = self.state.read(|state| {
             let direction = &state.directions[from];
             let index = direction.records.iter().position(|record| record.urgency == Urgency::Pending)?;
