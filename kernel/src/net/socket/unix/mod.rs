@@ -3,10 +3,10 @@
 //! `AF_UNIX`: sockets between processes of this machine (`unix(7)`).
 //!
 //! # Role
-//! - [`stream`]: stream and seqpacket sockets, which have a [`connection`]; its [`state`] is what readiness depends on. [`receive`]
-//!   has what plain reads do not need.
+//! - [`stream`]: stream and seqpacket sockets, which have a [`connection`]; its [`state`] is what readiness depends on. [`mod@write`]
+//!   is the way in, [`receive`] has what plain reads do not need.
 //! - [`listener`]: the queue between `connect(2)` and `accept(2)`.
-//! - [`datagram`]: datagram sockets.
+//! - [`datagram`]: datagram sockets, each with an [`inbox`].
 //! - [`name`]: paths, abstract names, autobind.
 //! - [`control`] and [`rights`]: credentials and open files in messages, and the collector of sockets in flight that can
 //!   never be received.
@@ -18,6 +18,7 @@
 mod connection;
 mod control;
 mod datagram;
+mod inbox;
 mod ioctl;
 mod listener;
 mod name;
@@ -26,6 +27,7 @@ mod receive;
 mod rights;
 mod state;
 mod stream;
+mod write;
 
 use core::{
     fmt::Write,
@@ -34,7 +36,7 @@ use core::{
 
 use spin::Once;
 
-pub use self::datagram::{max_queue, set_max_queue};
+pub use self::inbox::{max_queue, set_max_queue};
 use self::{datagram::DatagramSocket, name::Name, stream::StreamSocket};
 use super::SocketType;
 use crate::{

@@ -11,7 +11,7 @@ use core::any::Any;
 
 use spin::Once;
 
-use super::{datagram::Inbox, listener::Listener};
+use super::{inbox::Inbox, listener::Listener};
 use crate::{
     fs::{Attachment, InodeKind, NewKind, Path, Start, Walk, WalkFlags, modify, walk::check_inode},
     net::{SocketAddress, SocketType, address::UnixAddress},

@@ -4,7 +4,10 @@
 //!
 //! # Protocol
 //! `write(2)` and `read(2)` go straight to the [`super::connection`]; whatever else there is to a message takes
-//! [`Socket::send`] and [`Socket::receive`].
+//! the way of [`transfer`]. How a socket becomes what it is, is in [`connect`].
+
+mod connect;
+mod transfer;
 
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
@@ -13,13 +16,12 @@ use spin::Once;
 
 use super::{
     Identity, PeerCredentials, Shown,
-    connection::{Connection, Endpoint, Party, Plain, Unit, Writing},
-    control::{self, Control, own_credentials},
-    listener::{Embryo, Listener, Room},
+    connection::{Endpoint, Plain, Unit},
+    listener::{Listener, Room},
     name::{self, Binding, Target},
-    receive::Reading,
     rights::{self, Rights},
-    state::{ROOM, Side, Urgency, check_packet},
+    state::ROOM,
+    write::Writing,
 };
 use crate::{
     file::{Description, IoDst, IoSrc, StatusFlags},
@@ -28,7 +30,7 @@ use crate::{
         address::UnixAddress,
         message::{Receive, UserCredentials},
         options::{SOL_SOCKET, name as option},
-        socket::{describe, errno_of, inet::settings, limit_backlog, report_broken_pipe},
+        socket::{describe, errno_of, limit_backlog},
     },
     prelude::*,
 };
@@ -73,70 +75,8 @@ impl StreamSocket {
         }
     }
 
-    /// Two sockets that are connected to each other.
-    pub fn new_pair(ctx: &Context, kind: SocketType) -> [Self; 2] {
-        let pair = [Self::new(ctx, kind), Self::new(ctx, kind)];
-        let credentials = PeerCredentials::of_caller(ctx);
-        let parties = pair.each_ref().map(|socket| socket.party(credentials.clone()));
-        let connection = Connection::new(pair[0].unit(), parties);
-        for (side, socket) in pair.iter().enumerate() {
-            socket.become_connected(Endpoint { connection: connection.clone(), side, is_embryo: false });
-        }
-        pair
-    }
-
-    /// The socket for a connection that is accepted.
-    fn accepted(&self, ctx: &Context, embryo: Embryo) -> Self {
-        let common = Common::new(ctx, Family::Unix, self.common.kind, 0);
-        let Embryo { mut endpoint, pollee, identity } = embryo;
-        endpoint.is_embryo = false;
-        identity.register(common.inode.number());
-        let passes_credentials = endpoint.connection.is_passing_credentials(endpoint.side);
-        common.options.set_passes_credentials(passes_credentials);
-        let socket = Self {
-            reads_plainly: AtomicBool::new(common.kind == SocketType::Stream && !passes_credentials),
-            common,
-            pollee,
-            phase: Once::new(),
-            shut_before: AtomicU8::new(0),
-            identity,
-            binding: Mutex::new(None),
-        };
-        socket.become_connected(endpoint);
-        socket
-    }
-
     fn unit(&self) -> Unit {
         if self.common.kind == SocketType::Stream { Unit::Byte } else { Unit::Packet }
-    }
-
-    fn party(&self, credentials: PeerCredentials) -> Party {
-        let shut = self.shut_before.load(Relaxed);
-        let side = Side { receives: shut & SHUT_READ == 0, sends: shut & SHUT_WRITE == 0, ..Side::new() };
-        Party {
-            pollee: self.pollee.clone(),
-            identity: self.identity.clone(),
-            credentials,
-            side,
-            send_buffer: self.common.options.send_buffer(),
-            passes_credentials: self.common.options.passes_credentials(),
-        }
-    }
-
-    /// What was shut down before the socket became anything.
-    fn shut_before(&self) -> Option<Shutdown> {
-        const BOTH: u8 = SHUT_READ | SHUT_WRITE;
-        match self.shut_before.load(Relaxed) {
-            SHUT_READ => Some(Shutdown::Read),
-            SHUT_WRITE => Some(Shutdown::Write),
-            BOTH => Some(Shutdown::Both),
-            _ => None,
-        }
-    }
-
-    fn become_connected(&self, endpoint: Endpoint) {
-        self.identity.shown.call_once(|| Shown::Connected);
-        self.phase.call_once(|| Phase::Connected(endpoint));
     }
 
     #[inline]
@@ -152,57 +92,6 @@ impl StreamSocket {
             Some(Phase::Listening(listener)) => Some(listener),
             _ => None,
         }
-    }
-
-    /// Gives the socket a name of the kernel's choice, unless it has one.
-    fn autobind(&self, ctx: &Context) -> Result<()> {
-        let mut binding = self.binding.lock();
-        if binding.is_none() && self.identity.name().is_none() {
-            *binding = Some(self.bind_to(ctx, &UnixAddress::Unnamed)?);
-        }
-        Ok(())
-    }
-
-    fn bind_to(&self, ctx: &Context, address: &UnixAddress) -> Result<Arc<Binding>> {
-        let mode = self.common.inode.base().attributes().permissions;
-        let binding = Binding::new(ctx, address, self.common.kind, mode)?;
-        self.identity.name.call_once(|| binding.name.clone());
-        Ok(binding)
-    }
-
-    /// Tries to connect to `listener`. `None`: its queue is full.
-    fn try_connect(&self, ctx: &Context, listener: &Listener) -> Option<Result<()>> {
-        match listener.is_full() {
-            Ok(false) => {}
-            Ok(true) => return None,
-            Err(error) => return Some(Err(error)),
-        }
-        let _unchanging = self.binding.lock();
-        match self.phase.get() {
-            Some(Phase::Connected(_)) => return Some(Err(EISCONN)),
-            Some(Phase::Listening(_)) => return Some(Err(EINVAL)),
-            None => {}
-        }
-        let pollee = Arc::new(Pollee::new());
-        let identity = Identity::embryo(self.common.kind);
-        identity.name.call_once(|| listener.binding.name.clone());
-        let other = Party {
-            pollee: pollee.clone(),
-            identity: identity.clone(),
-            credentials: listener.credentials.clone(),
-            side: Side::new(),
-            send_buffer: settings::SEND_DEFAULT.get(),
-            passes_credentials: listener.passes_credentials(),
-        };
-        let own = self.party(PeerCredentials::of_caller(ctx));
-        let connection = Connection::new(self.unit(), [own, other]);
-        let endpoint = Endpoint { connection: connection.clone(), side: 1, is_embryo: true };
-        let embryo = Embryo { endpoint, pollee, identity };
-        let commit = || self.become_connected(Endpoint { connection, side: 0, is_embryo: false });
-        let outcome = listener.offer(embryo, commit);
-        // An answer from before may have been kept since the connection was made.
-        self.pollee.invalidate();
-        outcome
     }
 
     /// What others see of it.
@@ -225,90 +114,6 @@ impl StreamSocket {
             Some(Phase::Listening(listener)) => listener.take_queued(),
             Some(Phase::Connected(endpoint)) => endpoint.connection.take_queued(endpoint.side),
             None => Vec::new(),
-        }
-    }
-
-    /// Whether the caller's message may go, and what goes with it.
-    fn prepare(&self, ctx: &Context, len: usize, message: Outgoing) -> Result<(&Endpoint, Writing)> {
-        let is_stream = self.unit() == Unit::Byte;
-        let is_urgent = message.flags.contains(MsgFlags::OOB);
-        if is_urgent && (!is_stream || len == 0) {
-            return Err(EOPNOTSUPP);
-        }
-        let control = Control::decode(ctx, message.control)?;
-        if self.common.options.passes_credentials() {
-            self.autobind(ctx)?;
-        }
-        let endpoint = match self.endpoint() {
-            Some(_) if is_stream && message.destination.is_some() => return Err(EISCONN),
-            Some(endpoint) => endpoint,
-            None if is_stream && message.destination.is_some() => return Err(EOPNOTSUPP),
-            None => return Err(ENOTCONN),
-        };
-        if !is_stream {
-            if let Some(error) = endpoint.connection.take_error(endpoint.side) {
-                return Err(error);
-            }
-            check_packet(len, self.common.options.send_buffer())?;
-        }
-        let mut writing = Writing::new(if is_urgent { len - 1 } else { len });
-        writing.control = control.boxed();
-        if endpoint.connection.passes_credentials() {
-            writing.credentials = Some(own_credentials(ctx));
-        }
-        Ok((endpoint, writing))
-    }
-
-    /// Writes, and waits for room as long as it may. Says how much was written.
-    fn write_all(
-        &self,
-        ctx: &Context,
-        endpoint: &Endpoint,
-        src: &mut IoSrc<'_>,
-        writing: &mut Writing,
-        is_nonblocking: bool,
-    ) -> Result<()> {
-        let timeout = self.common.send_timeout(is_nonblocking);
-        let subject = InTurn(self, IoEvents::WRITABLE);
-        ctx.wait(&subject, timeout, || endpoint.connection.write(endpoint.side, src, writing))
-            .unwrap_or_else(|error| Err(errno_of(error, timeout)))
-    }
-
-    fn finish_write(
-        &self,
-        ctx: &Context,
-        outcome: Result<()>,
-        (done, has_waited): (usize, bool),
-        flags: MsgFlags,
-    ) -> Result<usize> {
-        match outcome {
-            Ok(()) => Ok(done),
-            Err(_) if done > 0 => Ok(done),
-            Err(error) => {
-                // Packets, and writes that had to wait, break without a signal, as on Linux.
-                if error == EPIPE && self.unit() == Unit::Byte && !has_waited {
-                    report_broken_pipe(ctx, flags);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn receive_on(
-        &self,
-        ctx: &Context,
-        endpoint: &Endpoint,
-        dst: &mut IoDst<'_>,
-        how: Receive,
-        reading: &mut Reading,
-    ) -> Result<()> {
-        let timeout = self.common.receive_timeout(how.is_nonblocking);
-        let subject = InTurn(self, IoEvents::READABLE);
-        let outcome = ctx.wait(&subject, timeout, || endpoint.connection.receive(endpoint.side, dst, reading));
-        match outcome {
-            Ok(outcome) => outcome,
-            Err(_) if reading.has_message => Ok(()),
-            Err(error) => Err(errno_of(error, timeout)),
         }
     }
 }
@@ -408,59 +213,11 @@ impl Socket for StreamSocket {
     }
 
     fn send(&self, ctx: &Context, src: &mut IoSrc<'_>, message: Outgoing) -> Result<usize> {
-        let (flags, is_nonblocking) = (message.flags, message.is_nonblocking);
-        let len = src.remain();
-        let (endpoint, mut writing) = self.prepare(ctx, len, message)?;
-        let is_urgent = flags.contains(MsgFlags::OOB);
-        let mut outcome = Ok(());
-        if len > 1 || !is_urgent {
-            outcome = self.write_all(ctx, endpoint, src, &mut writing, is_nonblocking);
-        }
-        let (mut done, mut has_waited) = (writing.done, writing.has_waited);
-        if is_urgent && outcome.is_ok() {
-            // The last byte is the urgent one.
-            let mut last = Writing::new(1);
-            (last.control, last.credentials, last.urgency) = (writing.control, writing.credentials, Urgency::Pending);
-            outcome = self.write_all(ctx, endpoint, src, &mut last, is_nonblocking);
-            done += last.done;
-            has_waited |= last.has_waited;
-        }
-        self.finish_write(ctx, outcome, (done, has_waited), flags)
+        self.send_message(ctx, src, message)
     }
 
     fn receive(&self, ctx: &Context, dst: &mut IoDst<'_>, how: Receive) -> Result<Incoming> {
-        let is_stream = self.unit() == Unit::Byte;
-        let endpoint = self.endpoint().ok_or(if is_stream { EINVAL } else { ENOTCONN })?;
-        let other = &endpoint.connection.identities[endpoint.other()];
-        let (options, peeks) = (&self.common.options, how.flags.contains(MsgFlags::PEEK));
-        if how.flags.contains(MsgFlags::OOB) {
-            if !is_stream {
-                return Err(EOPNOTSUPP);
-            }
-            if options.takes_urgent_inline() {
-                return Err(EINVAL);
-            }
-            let count = endpoint.connection.receive_urgent(endpoint.side, dst, peeks)?;
-            return Ok(Incoming { flags: MsgFlags::OOB, ..Incoming::bytes(count) });
-        }
-        let mut reading = Reading::new(dst.avail(), how.flags, options.receive_low_water());
-        reading.passes_credentials = options.passes_credentials();
-        reading.takes_urgent = options.takes_urgent_inline();
-        self.receive_on(ctx, endpoint, dst, how, &mut reading)?;
-        let mut incoming = Incoming::bytes(reading.done);
-        if reading.has_message {
-            incoming.source = other.source();
-            if how.wants_control {
-                incoming.control = control::to_messages(self, reading.credentials, reading.rights.take());
-            }
-            if !is_stream && reading.packet_len > reading.done {
-                incoming.flags |= MsgFlags::TRUNC;
-            }
-            if !is_stream && how.flags.contains(MsgFlags::TRUNC) {
-                incoming.count = reading.packet_len;
-            }
-        }
-        Ok(incoming)
+        self.receive_message(ctx, dst, how)
     }
 
     fn read_bytes(&self, ctx: &Context, dst: &mut IoDst<'_>, is_nonblocking: bool) -> Result<usize> {
