@@ -22,7 +22,7 @@ run() {
     library=$1 checker=$2 tests=$3
     shift 3
     # shellcheck disable=SC2086 # TESTS are words.
-    RUSTFLAGS="--cfg $checker" sh scripts/cargo.sh test ${quick:+--quiet} --release --locked \
+    RUSTFLAGS="--cfg $checker" sh scripts/cargo.sh test ${quick:+--quiet} --profile model --locked \
         --manifest-path "$library/Cargo.toml" --target-dir "target/$checker" $tests -- "$@"
 }
 
