@@ -46,9 +46,10 @@ const RING_SIZE: usize = 4096;
 /// Interrupt Enable Register: received data; transmitter empty.
 const IER_RECEIVE: u8 = 1;
 const IER_TRANSMIT: u8 = 2;
-/// Line Status Register: data ready; transmit holding register empty.
+/// Line Status Register: data ready; transmit holding register empty; everything sent.
 const LSR_DATA: u8 = 1;
 const LSR_EMPTY: u8 = 0x20;
+const LSR_IDLE: u8 = 0x40;
 
 static EXISTING: Once<Vec<Arc<SerialPort>>> = Once::new();
 static WORKER: Once<Arc<Waker>> = Once::new();
@@ -81,6 +82,8 @@ struct Uart {
 trait Registers: Send + Sync {
     fn data_ready(&mut self) -> bool;
     fn can_send(&mut self) -> bool;
+    /// Whether everything has left, the last byte too.
+    fn is_idle(&mut self) -> bool;
     fn receive(&mut self) -> u8;
     fn send(&mut self, byte: u8);
     fn set_interrupts(&mut self, mask: u8);
@@ -171,6 +174,11 @@ impl SerialPort {
                 return;
             }
         }
+    }
+
+    /// Whether all bytes that the UART took have gone over the line.
+    pub fn is_idle(&self) -> bool {
+        self.uart.lock().registers.is_idle()
     }
 
     /// The terminal has room again.
@@ -339,6 +347,10 @@ impl Registers for OwnRegisters {
         self.line_status.read() & LSR_EMPTY != 0
     }
 
+    fn is_idle(&mut self) -> bool {
+        self.line_status.read() & LSR_IDLE != 0
+    }
+
     fn receive(&mut self) -> u8 {
         self.data.read()
     }
@@ -369,6 +381,10 @@ impl Registers for ConsoleRegisters {
     }
 
     fn can_send(&mut self) -> bool {
+        true
+    }
+
+    fn is_idle(&mut self) -> bool {
         true
     }
 

@@ -220,12 +220,15 @@ fn system_calls_are_traced_to_standard_error() {
 #[test]
 #[ignore = "boots a machine"]
 fn counted_instructions_make_time_exact() {
-    // Guest time is virtual: long sleeps end at once.
-    let start = Instant::now();
-    let output = run_with(&["--icount"], &["sh", "-c", "sleep 200; echo slept"], b"");
-    assert_status(&output, 0);
-    assert_eq!(text(&output.stdout), "slept\n");
-    assert!(start.elapsed() < Duration::from_secs(100));
+    // The guest's clock counts its own instructions, so two runs agree, however busy this machine is.
+    let uptime = || {
+        let output = run_with(&["--icount"], &["sh", "-c", "sleep 2; cat /proc/uptime"], b"");
+        assert_status(&output, 0);
+        text(&output.stdout)
+    };
+    let first = uptime();
+    assert!(first.split_once('.').is_some_and(|(seconds, _)| seconds.parse::<u32>().is_ok_and(|s| s >= 2)), "{first}");
+    assert_eq!(first, uptime());
 }
 
 #[test]

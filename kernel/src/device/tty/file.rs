@@ -2,7 +2,7 @@
 
 //! An open terminal: `read(2)` and `write(2)` on a serial line or the terminal side of a pseudo terminal.
 
-use readiness::{InTurn, IoEvents, Pollable, Pollee, Timeout, WaitError};
+use readiness::{InTurn, IoEvents, Nothing, Pollable, Pollee, Timeout, WaitError};
 
 use super::{
     MASTER, TERMINAL, Tty, ioctl, job,
@@ -18,6 +18,9 @@ use crate::{
 
 /// Bytes that one round of a write takes from the caller.
 const CHUNK: usize = 2048;
+
+/// How often to look whether a line has sent everything.
+const LINE_POLL_NANOS: u64 = 1_000_000;
 
 /// An open terminal.
 pub struct TtyFile {
@@ -252,7 +255,15 @@ impl Tty {
         }
         self.start_output();
         let is_drained = |line: &super::Line| line.output.is_empty();
-        self.wait_for(ctx, file, IoEvents::OUT, None, is_drained).map_err(|_| ERESTARTSYS)
+        self.wait_for(ctx, file, IoEvents::OUT, None, is_drained).map_err(|_| ERESTARTSYS)?;
+        // No interrupt tells that the UART has sent what it took, so look again, as Linux's `uart_wait_until_sent` does.
+        while !self.is_line_idle() {
+            let soon = Deadline::after_nanos(LINE_POLL_NANOS);
+            if ctx.wait(&Nothing, Timeout::At(soon), || None::<()>) == Err(WaitError::Interrupted) {
+                return Err(ERESTARTSYS);
+            }
+        }
+        Ok(())
     }
 
     fn wait_for(

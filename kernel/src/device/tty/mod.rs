@@ -237,6 +237,14 @@ impl Tty {
         }
     }
 
+    /// Whether the driver has nothing left to send. A pseudo terminal has no line.
+    fn is_line_idle(&self) -> bool {
+        match &self.driver {
+            Driver::Serial(port) => port.is_idle(),
+            Driver::Pty => true,
+        }
+    }
+
     /// Input was taken: the driver may send more.
     fn input_taken(&self) {
         if let Driver::Serial(port) = &self.driver {
