@@ -14,8 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A mutant that makes no progress is caught, too. For a model (all of which end within a minute) and for another test (a
-/// second); building takes as long as it takes.
+/// A mutant that makes no progress is caught, too. For a model, and for another test, which takes a second; building takes as
+/// long as it takes.
 const MODEL_LIMIT: Duration = Duration::from_secs(180);
 const TEST_LIMIT: Duration = Duration::from_secs(30);
 

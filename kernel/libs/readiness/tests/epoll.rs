@@ -6,12 +6,12 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use readiness::{
-    IoEvents, Pollable, Timeout, WaitError, Waiter,
+    Claim, IoEvents, Mode, Observer, Pollable, Timeout, WaitError, Waiter,
     epoll::{
-        AddError, EpollEvent, EpollWaitError, Fault, ModifyError, NoEntry, WatchQuota,
+        AddError, Epoll, EpollEvent, EpollWaitError, Fault, ModifyError, NoEntry, WatchQuota,
         flags::{EDGE, EXCLUSIVE, ONESHOT},
     },
 };
@@ -195,6 +195,31 @@ fn waiting_on_the_inner_is_no_edge_for_the_outer() {
     }
     file.post();
     assert_eq!(harvest(&outer, 10), [2]);
+}
+
+/// Woken by an event, a thread that looks at an epoll of the same file at once.
+struct Woken {
+    epoll: Arc<Epoll<File>>,
+    found: Mutex<Vec<u64>>,
+}
+
+impl Observer for Woken {
+    fn on_ready(&self, _events: IoEvents) -> Claim {
+        self.found.lock().unwrap().extend(harvest(&self.epoll, 10));
+        Claim::NotTaken
+    }
+}
+
+#[test]
+fn who_is_woken_finds_the_epoll_told() {
+    let (epoll, file) = (Arc::new(new_epoll(new_topology())), File::counter());
+    epoll.add(3, &file, level(7)).unwrap();
+    // The newer observer: among equals it would be called first.
+    let woken = Arc::new(Woken { epoll: epoll.clone(), found: Mutex::default() });
+    let registration = file.pollee().register(woken.clone(), IoEvents::IN, Mode::Shared);
+    file.post();
+    assert_eq!(*woken.found.lock().unwrap(), [7]);
+    file.pollee().deregister(registration);
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 //! A notification's walk through the lists: whom to call next, and where to go on after the lock was dropped (O2, O4 to O6).
 //!
-//! Noting observers, and then shared ones, are visited through one cursor per class, always at the highest sequence among them. Between two holds of
-//! the lock the lists may change in any way: a cursor whose slot has another sequence by then starts again from the head, and
-//! passes over what was visited. Exclusive observers need no cursor: who was asked is at the end of its list with a
-//! sequence from beyond the walk's limit, so the next in turn is always at the front.
+//! Noting observers, and then shared ones, are visited through one cursor per class, always at the highest sequence among them.
+//! Between two holds of the lock the lists may change in any way: a cursor whose slot has another sequence by then starts again
+//! from the head, and passes over what was visited. Exclusive observers need no cursor: who was asked is at the end of its
+//! list with a sequence from beyond the walk's limit, so the next in turn is always at the front.
 
 use arrayvec::ArrayVec;
 
