@@ -105,6 +105,14 @@ impl Incoming {
     pub fn bytes(count: usize) -> Self {
         Self { count, source: None, control: Vec::new(), flags: MsgFlags::empty() }
     }
+
+    /// A message with boundaries, of `len` bytes, of which `copied` have found room with a caller who `asked` for that:
+    /// `MSG_TRUNC` tells that it was cut, and, where it was asked for, makes the count that of the whole.
+    pub fn message(copied: usize, len: usize, asked: MsgFlags) -> Self {
+        let mut incoming = Self::bytes(if asked.contains(MsgFlags::TRUNC) { len } else { copied });
+        incoming.flags.set(MsgFlags::TRUNC, copied < len);
+        incoming
+    }
 }
 
 /// How to receive.

@@ -266,13 +266,7 @@ impl Socket for NetlinkSocket {
         if dst.write_slice(&packet.bytes[..copied])? < copied {
             return Err(EFAULT);
         }
-        let mut incoming = Incoming::bytes(copied);
-        if copied < packet.bytes.len() {
-            incoming.flags |= MsgFlags::TRUNC;
-        }
-        if how.flags.contains(MsgFlags::TRUNC) {
-            incoming.count = packet.bytes.len();
-        }
+        let mut incoming = Incoming::message(copied, packet.bytes.len(), how.flags);
         let groups = packet.group.checked_sub(1).and_then(|bit| 1_u32.checked_shl(bit)).unwrap_or(0);
         incoming.source = Some(SocketAddress::Netlink { port: packet.source, groups });
         if how.wants_control {

@@ -272,15 +272,8 @@ impl Socket for DatagramSocket {
             datagram.sender.release(datagram.charge);
         }
         let count = datagram.payload.copy_to(dst)?;
-        let mut incoming = Incoming::bytes(count);
+        let mut incoming = Incoming::message(count, datagram.payload.len(), how.flags);
         incoming.source = datagram.sender.identity.source();
-        let len = datagram.payload.len();
-        if len > count {
-            incoming.flags |= MsgFlags::TRUNC;
-        }
-        if how.flags.contains(MsgFlags::TRUNC) {
-            incoming.count = len;
-        }
         if how.wants_control {
             let control = datagram.control.map(|control| *control).unwrap_or_default();
             incoming.control = control::to_messages(self, control.credentials, control.rights);

@@ -239,13 +239,7 @@ impl Socket for UdpSocket {
         if dst.write_slice(&datagram.bytes[..copied])? < copied {
             return Err(EFAULT);
         }
-        let mut incoming = Incoming::bytes(copied);
-        if copied < datagram.bytes.len() {
-            incoming.flags |= MsgFlags::TRUNC;
-            if how.flags.contains(MsgFlags::TRUNC) {
-                incoming.count = datagram.bytes.len();
-            }
-        }
+        let mut incoming = Incoming::message(copied, datagram.bytes.len(), how.flags);
         incoming.source = Some(show_address(self.common.family, datagram.source));
         if how.wants_control {
             incoming.control = control::describe(&self.common.options, &self.ip, &datagram);

@@ -74,17 +74,15 @@ impl StreamSocket {
         reading.passes_credentials = options.passes_credentials();
         reading.takes_urgent = options.takes_urgent_inline();
         self.receive_on(ctx, endpoint, dst, how, &mut reading)?;
-        let mut incoming = Incoming::bytes(reading.done);
+        let mut incoming = if reading.has_message && !is_stream {
+            Incoming::message(reading.done, reading.packet_len, how.flags)
+        } else {
+            Incoming::bytes(reading.done)
+        };
         if reading.has_message {
             incoming.source = other.source();
             if how.wants_control {
                 incoming.control = control::to_messages(self, reading.credentials, reading.rights.take());
-            }
-            if !is_stream && reading.packet_len > reading.done {
-                incoming.flags |= MsgFlags::TRUNC;
-            }
-            if !is_stream && how.flags.contains(MsgFlags::TRUNC) {
-                incoming.count = reading.packet_len;
             }
         }
         Ok(incoming)
