@@ -48,6 +48,18 @@ pub enum Verdict {
     Slower,
 }
 
+impl Verdict {
+    /// How it is shown.
+    fn mark(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Met => "met",
+            Self::Faster => "not met",
+            Self::Slower => "SLOWER",
+        }
+    }
+}
+
 impl Line {
     /// Its cost on `kernel`.
     pub fn on(&self, kernel: Kernel) -> Option<f64> {
@@ -153,12 +165,7 @@ impl Results {
         for line in self.table() {
             let goal = goals.get(&line.row).copied();
             let cells = Cells::of(line, goal);
-            let mark = match line.verdict(goal) {
-                Verdict::None => "",
-                Verdict::Met => "met",
-                Verdict::Faster => "not met",
-                Verdict::Slower => "SLOWER",
-            };
+            let mark = line.verdict(goal).mark();
             let row = format!(
                 "{:<32}{:>12}{:>12}{:>12}{:>8}{:>7}  {mark}",
                 line.row, cells.costs[0], cells.costs[1], cells.costs[2], cells.ratio, cells.goal
@@ -174,12 +181,7 @@ impl Results {
         for line in self.table() {
             let goal = goals.get(&line.row).copied();
             let cells = Cells::of(line, goal);
-            let mark = match line.verdict(goal) {
-                Verdict::None => "",
-                Verdict::Met => "met",
-                Verdict::Faster => "not met",
-                Verdict::Slower => "**slower than Linux**",
-            };
+            let mark = line.verdict(goal).mark();
             let [pollux, best, stock] = cells.costs;
             let _ = writeln!(out, "|`{}`|{pollux}|{best}|{stock}|{}|{}|{mark}|", line.row, cells.ratio, cells.goal);
         }
