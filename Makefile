@@ -49,7 +49,7 @@ shell: ## an interactive busybox shell
 check: quiet-setup ## format, lints, no unsafe code, host tests: under a minute once built, no QEMU
 	@sh scripts/check.sh
 
-test: quiet-setup ## everything: check, ktest, test/apps and real programs, on the host, on Linux and on Pollux
+test: quiet-setup ## everything: check, ktest, test/apps, real programs and servers, on the host, on Linux and on Pollux; bench-check
 	@sh scripts/test.sh
 
 ktest: quiet-setup ## the kernel's own tests, in QEMU

@@ -1,9 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MPL-2.0
 #
-# Fetches the servers and clients that test/servers runs. Nothing is installed on this machine and no service is started:
-# Debian's packages are downloaded and unpacked into target/servers/root, and what the guest needs of them is laid out in
-# target/servers/guest as it will be in the guest's root directory. Idempotent, and instant when nothing is missing.
+# Fetches the servers and clients that test/servers runs into target/servers/root, and lays out what the guest needs of them in
+# target/servers/guest, as it will be in the guest's root directory. Idempotent, and instant when nothing is missing.
 #
 #   scripts/setup-servers.sh [--short]     --short: only what the short form of `make test` needs (a few megabytes)
 set -eu
@@ -13,7 +12,6 @@ cd "$POLLUX_ROOT"
 here=target/servers
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
-die() { printf 'setup-servers: %s\n' "$*" >&2; exit 125; }
 
 SHORT="redis-server redis-tools nginx memcached wrk"
 LONG="$SHORT apache2-utils iperf3 socat ncat haproxy mosquitto mosquitto-clients curl golang-go"
@@ -25,50 +23,14 @@ UNWANTED='^(python3|libpython3\.11($|-(minimal|stdlib|dev)$)|perl|libperl|adduse
 form=long packages=$LONG
 [ "${1:-}" != --short ] || form=short packages=$SHORT
 stamp=$here/$form.stamp
-stamp_text() { cksum <scripts/setup-servers.sh; }
+stamp_text() { cat scripts/setup-servers.sh scripts/fetch-packages.sh | cksum; }
 if { [ -f "$stamp" ] && [ "$(stamp_text)" = "$(cat "$stamp")" ]; } ||
     { [ -f $here/long.stamp ] && [ "$(stamp_text)" = "$(cat $here/long.stamp)" ]; }; then
     exit 0
 fi
 
-# --- packages ---------------------------------------------------------------------------------------------------------
-
-mkdir -p $here/packages $here/root
-command -v apt-get >/dev/null 2>&1 || die "this is not a Debian system; the servers come from Debian's packages"
-
-# The packages themselves even if this machine has them installed, so that their programs are found in one place; of
-# what they depend on, what is not installed.
-closure() {
-    printf '%s\n' $packages
-    apt-get install -s --no-install-recommends $packages 2>/dev/null | awk '$1 == "Inst" { print $2 }' |
-        grep -v -E "$UNWANTED"
-}
-missing=
-for package in $(closure | sort -u); do
-    [ -f "$here/packages/$package.unpacked" ] || missing="$missing $package"
-done
-
-download() { (cd $here/packages && rm -f ./*.deb && apt-get download -q $missing >&2); }
-
-if [ -n "$missing" ]; then
-    say "fetching Debian packages, not installing them:$missing"
-    # apt drops privileges for downloads and wants to be able to write there.
-    chmod 755 $here $here/packages
-    if ! download; then
-        # The lists may be missing, or older than the archive.
-        say "refreshing apt's package lists"
-        if [ "$(id -u)" = 0 ]; then apt-get update -q >&2; else sudo -n apt-get update -q >&2; fi ||
-            die "apt-get update failed; type this, then try again:  sudo apt-get update"
-        download || die "could not download:$missing"
-    fi
-    for archive in "$here"/packages/*.deb; do
-        dpkg-deb -x "$archive" $here/root
-        rm -f "$archive"
-    done
-    for package in $missing; do
-        : >"$here/packages/$package.unpacked"
-    done
-fi
+# shellcheck disable=SC2086 # words
+sh scripts/fetch-packages.sh $here --without "$UNWANTED" $packages
 
 # --- the guest's tree -------------------------------------------------------------------------------------------------
 
