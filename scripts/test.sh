@@ -1,17 +1,24 @@
 #!/bin/sh
 # SPDX-License-Identifier: MPL-2.0
 #
-# What `make test` does: every ring of tests, cheapest first, each step's output in target/test-logs/STEP.log. A step that
-# fails does not stop the others. The last line sums up; the exit status is 0 only if nothing failed.
+# What `make test` does: every ring of tests, each step's output in target/test-logs/STEP.log. A step that fails does not stop
+# the others. The last line sums up; the exit status is 0 only if nothing failed.
 #
 #   scripts/test.sh [STEP]...      only these steps
+#
+# Two lanes, because most of the time goes into compiling two kernels, each of which is one crate and keeps one core busy: the
+# compilers' lane makes the kernel, then checks the sources and tests the kernel from within; the guests' lane makes the
+# programs, and runs them as soon as there is a kernel.
 set -u
 POLLUX_ROOT=$(cd "$(dirname "$0")/.." && pwd)
 . "$POLLUX_ROOT/scripts/env.sh"
 cd "$POLLUX_ROOT" || exit 125
 logs=target/test-logs
-mkdir -p $logs
-total_passed=0 total_failed=0 started=$(date +%s)
+
+COMPILERS="kernel check ktest"
+GUESTS="programs apps-native apps-pollux command-linux command-pollux software bench servers"
+
+# --- one step -------------------------------------------------------------------------------------------------------------
 
 # Sums up the closing lines in a log: cargo's `test result:` lines, or else the last `N passed, N failed`.
 counts() {
@@ -24,48 +31,106 @@ counts() {
         }' "$1"
 }
 
-# step NAME COMMAND...: runs it, counts, reports.
+# What a step does.
+run_step() {
+    case $1 in
+    kernel) sh scripts/build-kernel.sh ;;
+    check) sh scripts/check.sh ;;
+    ktest) sh scripts/ktest.sh ;;
+    programs) sh scripts/build-tools.sh && sh scripts/build-apps.sh && sh test/servers/run.sh --short --build ;;
+    apps-native) test/apps/build/runner ;;
+    apps-pollux) ./pollux run --smp 2 --timeout 600 --add test/apps/build test/apps/build/runner ;;
+    command-linux) command_tests linux ;;
+    command-pollux) command_tests pollux ;;
+    software) sh test/software/run.sh ;;
+    bench) sh scripts/bench.sh check ;;
+    servers) sh test/servers/run.sh --short ;;
+    esac
+}
+
+command_tests() { # KERNEL
+    POLLUX_TEST_KERNEL=$1 sh scripts/cargo.sh test --quiet --release --locked --manifest-path tools/Cargo.toml \
+        --target-dir target/host --test run -- --ignored --test-threads 2
+}
+
+# step NAME: runs it, counts, reports, and leaves `PASSED FAILED` in NAME.result.
 step() {
-    name=$1
-    shift
-    case " $wanted " in *" $name "* | "  ") ;; *) return ;; esac
-    log=$logs/$name.log
-    begun=$(date +%s)
-    printf '%-16s ' "$name"
-    "$@" >"$log" 2>&1 </dev/null
+    name=$1 log=$logs/$1.log begun=$(date +%s)
+    run_step "$name" >"$log" 2>&1 </dev/null
     status=$?
     read -r passed failed <<EOF
 $(counts "$log")
 EOF
     # A step that fails without counting anything as failed is itself the failure.
     [ $status = 0 ] || [ "$failed" != 0 ] || failed=1
-    total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed))
-    printf '%5d passed, %d failed  (%d s)\n' "$passed" "$failed" $(($(date +%s) - begun))
-    if [ "$failed" != 0 ]; then
-        echo "--- what failed in $log:"
-        grep -n -A 3 -E '^not ok|^error|panicked at|^test .* FAILED|\.\.\. FAILED' "$log" | head -n 60 | sed 's/^/    /'
-        echo "--- the end of $log:"
-        tail -n 25 "$log" | sed 's/^/    /'
+    # In one piece: the other lane may be printing, too.
+    report=$(
+        printf '%-16s %5d passed, %d failed  (%d s)\n' "$name" "$passed" "$failed" $(($(date +%s) - begun))
+        if [ "$failed" != 0 ]; then
+            echo "--- what failed in $log:"
+            grep -n -A 3 -E '^not ok|^error|panicked at|^test .* FAILED|\.\.\. FAILED' "$log" | head -n 60 | sed 's/^/    /'
+            echo "--- the end of $log:"
+            tail -n 25 "$log" | sed 's/^/    /'
+        fi
+    )
+    printf '%s\n' "$report"
+    echo "$passed $failed" >"$logs/$name.result"
+}
+
+wanted() { case " $steps " in *" $1 "*) ;; *) return 1 ;; esac; }
+
+# --- the compilers' lane, in a process of its own ---------------------------------------------------------------------------
+
+if [ "${1:-}" = --compilers ]; then
+    shift
+    steps="$*"
+    for name in $COMPILERS; do
+        ! wanted "$name" || step "$name"
+    done
+    exit 0
+fi
+
+# --- the guests' lane, and the sum ------------------------------------------------------------------------------------------
+
+steps="${*:-$COMPILERS $GUESTS}"
+for name in $steps; do
+    case " $COMPILERS $GUESTS " in
+    *" $name "*) ;;
+    *)
+        echo "scripts/test.sh: no step is called '$name'; there are: $COMPILERS $GUESTS" >&2
+        exit 125
+        ;;
+    esac
+done
+
+started=$(date +%s)
+mkdir -p $logs
+rm -f $logs/*.result
+# What is tested is the sources as they are, whichever steps were asked for.
+case "$steps" in *apps-pollux* | *command-* | *software* | *bench* | *servers*) wanted kernel || steps="kernel $steps" ;; esac
+case "$steps" in *apps-* | *command-* | *bench* | *servers*) wanted programs || steps="programs $steps" ;; esac
+echo "running: $steps (two at a time; what each says is in $logs)"
+
+# A session of its own, so that it ends whole when this is interrupted.
+setsid sh scripts/test.sh --compilers $steps &
+compilers=$!
+trap 'kill -TERM -- -$compilers 2>/dev/null; exit 130' INT TERM HUP
+
+for name in $GUESTS; do
+    wanted "$name" || continue
+    if [ "$name" != programs ]; then
+        while wanted kernel && ! [ -e $logs/kernel.result ] && kill -0 $compilers 2>/dev/null; do sleep 1; done
     fi
-}
+    step "$name"
+done
+wait $compilers
 
-cli_tests() { # KERNEL
-    POLLUX_TEST_KERNEL=$1 sh scripts/cargo.sh test --quiet --release --locked --manifest-path tools/Cargo.toml \
-        --target-dir target/host --test run -- --ignored --test-threads 2
-}
-
-wanted="$*"
-step check sh scripts/check.sh
-step build sh -c 'sh scripts/build-tools.sh && sh scripts/build-kernel.sh && sh scripts/build-apps.sh'
-step ktest sh scripts/ktest.sh
-step apps-native test/apps/build/runner
-step apps-pollux ./pollux run --smp 2 --timeout 600 --add test/apps/build test/apps/build/runner
-step command-linux cli_tests linux
-step command-pollux cli_tests pollux
-step software sh test/software/run.sh
-step bench sh scripts/bench.sh check
-step servers sh test/servers/run.sh --short
-
+total_passed=0 total_failed=0
+for name in $steps; do
+    # A step without a result never ended.
+    read -r passed failed <"$logs/$name.result" || { echo "no result from $name"; passed=0 failed=1; }
+    total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed))
+done
 printf 'make test took %d s\n' $(($(date +%s) - started))
 printf '%d passed, %d failed\n' $total_passed $total_failed
 [ $total_failed = 0 ]

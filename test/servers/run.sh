@@ -3,11 +3,12 @@
 #
 # Servers and their clients, unmodified, both inside one guest: Debian's, and ours in C, Rust and Go.
 #
-#   test/servers/run.sh [--kernel pollux|linux] [--smp "N..."] [--seconds N] [--short] [CASE]...
+#   test/servers/run.sh [--kernel pollux|linux] [--smp "N..."] [--seconds N] [--short] [--build] [CASE]...
 #
 # The long form runs all cases, with one CPU and with four, a minute for each kind of load. The short form runs those that
 # need small downloads only, with two CPUs, for two seconds each. Each case boots a machine of its own; its script in guest/ closes with
 # `ok NAME` or `not ok NAME: REASON`. The case `selectors` shows by --trace which system calls the Rust programs wait in.
+# With --build they are only fetched and built.
 #
 # Closing line: N passed, N failed. Outputs are kept in target/servers/logs/.
 set -u
@@ -17,13 +18,14 @@ cd "$POLLUX_ROOT" || exit 125
 
 SHORT="redis nginx memcached asyncio mio tokio selectors faults"
 LONG="$SHORT haproxy iperf3 socat ncat http_server go mosquitto cpython"
-form=long kernel=pollux cpus="1 4" seconds=60 cases=$LONG
+form=long build_only= kernel=pollux cpus="1 4" seconds=60 cases=$LONG
 while [ $# -gt 0 ]; do
     case $1 in
     --kernel) kernel=$2 && shift ;;
     --smp) cpus=$2 && shift ;;
     --seconds) seconds=$2 && shift ;;
     --short) form=short cpus=2 seconds=2 cases=$SHORT ;;
+    --build) build_only=1 ;;
     -*)
         echo "run.sh: what is $1?" >&2
         exit 125
@@ -43,6 +45,7 @@ flags=
 target=all
 [ $form != short ] || target=short
 make -s -C test/servers $target CARGO_FLAGS="--quiet $flags" || exit 1
+[ -z "$build_only" ] || exit 0
 
 passed=0 failed=0
 
