@@ -11,7 +11,8 @@ cd "$POLLUX_ROOT"
 
 library=$(rustc --print sysroot)/lib/rustlib/src/rust/library
 sh scripts/ostd.sh
-set -- --sync ostd/registry/Cargo.toml --sync tools/Cargo.toml --sync test/apps/rust/Cargo.toml
+set -- --sync ostd/registry/Cargo.toml --sync tools/Cargo.toml --sync test/apps/rust/Cargo.toml \
+    --sync test/servers/rust/Cargo.toml
 [ ! -f "$library/Cargo.toml" ] || set -- "$@" --sync "$library/Cargo.toml"
 
 rm -rf ostd/vendor.new
