@@ -128,21 +128,27 @@ fn exit_process(process: &Arc<Process>, status: ExitStatus) {
     signal::on_process_exit(process);
     crate::device::tty::job::on_process_exit(process);
     hand_over_children(process);
-    let parent = process.parent();
-    let reaps_itself = parent.as_ref().is_none_or(signal::ignores_children) && process.exit_signal() == signal::SIGCHLD;
-    {
-        let mut table = table::lock();
-        process.life.lock().is_zombie = true;
-        if reaps_itself || parent.is_none() {
-            super::wait::reap(&mut table, process);
-        }
-    }
+    let parent = become_zombie(process);
     let _ = process.exits.notify(IoEvents::READABLE);
     let Some(parent) = parent else {
         return crate::boot::on_init_exit(status);
     };
     signal::notify_parent(&parent, process, ChildEvent::Exited(status));
     let _ = parent.child_events.notify(IoEvents::IN);
+}
+
+/// Turns an ended process into a zombie, or forgets it if its parent does not want to know. Returns the parent.
+fn become_zombie(process: &Arc<Process>) -> Option<Arc<Process>> {
+    // Looked up under the lock under which children are handed over: a parent that ends meanwhile either finds a zombie among
+    // its children and tells its heir, or the heir is the parent here.
+    let mut table = table::lock();
+    let parent = process.parent();
+    let reaps_itself = parent.as_ref().is_none_or(signal::ignores_children) && process.exit_signal() == signal::SIGCHLD;
+    process.life.lock().is_zombie = true;
+    if reaps_itself || parent.is_none() {
+        super::wait::reap(&mut table, process);
+    }
+    parent
 }
 
 /// Gives the children of an ended process to the nearest subreaper above it, else to the first process.
