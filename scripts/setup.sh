@@ -130,7 +130,7 @@ if ! { [ -x "$TOOLS/bin/cargo-osdk" ] && osdk_version "$TOOLS/bin/cargo-osdk"; }
     else
         say "building cargo-osdk $OSDK_VERSION (about a minute and a half)"
         rm -f "$TOOLS/bin/cargo-osdk"
-        # Not optimised: all it does is to start cargo and QEMU, and building it takes less than half as long so.
+        # Not optimised: its own work is small beside that of the compilers it starts, and it is built in less than half the time.
         # --force: cargo's notes on this root may outlive the program.
         CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_LTO=off \
             cargo install --locked --force --root "$TOOLS" --target-dir "$TOOLS/build" "cargo-osdk@$OSDK_VERSION" >&2

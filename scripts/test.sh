@@ -24,7 +24,7 @@ WHOEVER=ktest
 # Sums up the closing lines in a log: cargo's `test result:` lines, or else the last `N passed, N failed`.
 counts() {
     awk '
-        /^test result:/ { passed += $4; failed += $6; seen = 1 }
+        /^test result:/ { passed += $4; failed += $6 }
         /^[0-9]+ passed, [0-9]+ failed/ { last_passed = $1; last_failed = $3; closing = 1 }
         END {
             if (closing) { passed += last_passed; failed += last_failed }
@@ -57,6 +57,7 @@ command_tests() { # KERNEL
 # step NAME: runs it, counts, reports, and leaves `PASSED FAILED` in NAME.result.
 step() {
     name=$1 log=$logs/$1.log begun=$(date +%s)
+    printf '%-16s ...\n' "$name"
     run_step "$name" >"$log" 2>&1 </dev/null
     status=$?
     read -r passed failed <<EOF
