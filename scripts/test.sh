@@ -21,13 +21,13 @@ WHOEVER=ktest
 
 # --- one step -------------------------------------------------------------------------------------------------------------
 
-# Sums up the closing lines in a log: cargo's `test result:` lines, or else the last `N passed, N failed`.
+# Sums up the closing lines in a log: the last `N passed, N failed`, or else cargo's `test result:` lines.
 counts() {
     awk '
         /^test result:/ { passed += $4; failed += $6 }
         /^[0-9]+ passed, [0-9]+ failed/ { last_passed = $1; last_failed = $3; closing = 1 }
         END {
-            if (closing) { passed += last_passed; failed += last_failed }
+            if (closing) { passed = last_passed; failed = last_failed }
             printf "%d %d\n", passed, failed
         }' "$1"
 }
