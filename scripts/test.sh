@@ -35,9 +35,9 @@ counts() {
 # What a step does.
 run_step() {
     case $1 in
-    kernel) sh scripts/build-kernel.sh ;;
-    check) sh scripts/check.sh ;;
-    ktest) sh scripts/ktest.sh ;;
+    kernel) sh scripts/build-kernel.sh && ! has_warnings kernel ;;
+    check) sh scripts/check.sh --without-kernel-lints ;;
+    ktest) sh scripts/ktest.sh && ! has_warnings ktest ;;
     programs) sh scripts/build-tools.sh && sh scripts/build-apps.sh && sh test/servers/run.sh --short --build ;;
     apps-native) test/apps/build/runner ;;
     apps-pollux) ./pollux run --smp 2 --timeout 600 --add test/apps/build test/apps/build/runner ;;
@@ -47,6 +47,16 @@ run_step() {
     bench) sh scripts/bench.sh check ;;
     servers) sh test/servers/run.sh --short ;;
     esac
+}
+
+# Whether the kernel was compiled with warnings or lints. (A duplicate is one about the flags, which every crate repeats.)
+has_warnings() { # STEP
+    if grep -E '^warning: `pollux` \(lib\) generated' "$logs/$1.log" | grep -q -v 'generated 1 warning (1 duplicate)'; then
+        echo "error: the kernel was compiled with these warnings:"
+        grep -A 8 '^warning: ' "$logs/$1.log" | sed 's/^/    /'
+    else
+        return 1
+    fi
 }
 
 command_tests() { # KERNEL

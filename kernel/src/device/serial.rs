@@ -161,6 +161,7 @@ impl SerialPort {
         loop {
             let mut uart = self.uart.lock();
             if !uart.registers.can_send() {
+                // Comes also if the UART has emptied since: enabling it asks for one.
                 let interrupts = uart.interrupts | IER_TRANSMIT;
                 return uart.set_interrupts(interrupts);
             }
@@ -360,8 +361,8 @@ impl Registers for OwnRegisters {
     }
 
     fn set_interrupts(&mut self, mask: u8) {
-        // Reading the identification acknowledges a pending transmit interrupt.
-        let _ = self.fifo_control.read();
+        // The identification register stays unread: reading it takes back a transmit interrupt that is pending, and one that is
+        // enabled already would not come again. Disabling it is acknowledgement enough.
         self.interrupt_enable.write(mask);
     }
 }
