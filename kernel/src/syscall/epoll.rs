@@ -90,7 +90,7 @@ pub fn sys_epoll_wait(ctx: &Context, wait: Wait) -> Result<isize> {
         return Err(EINVAL);
     }
     let max = wait.max as usize;
-    let mut buffer = UserBuffer::new(ctx, wait.events, max)?;
+    let mut buffer = UserBuffer::new(ctx, wait.events)?;
     let epoll = epoll_of(&description)?;
     let harvested = if epoll.has_pending() { epoll.harvest(max, &mut buffer) } else { Ok(0) };
     match harvested {
@@ -155,23 +155,21 @@ impl Wait {
     }
 }
 
-/// What is left of the caller's array of events.
+/// What is left of the caller's array of events: as much as a harvest was told. What would lie beyond user space faults when it is
+/// written: programs pass the largest count there is with an array that is smaller.
 struct UserBuffer<'a> {
     ctx: &'a Context<'a>,
+    /// Not beyond the end of user space.
     address: Vaddr,
-    /// Bytes.
-    room: usize,
 }
 
 impl<'a> UserBuffer<'a> {
-    /// The array of `max` events at `address`. What would lie beyond user space faults when it is written: programs pass the
-    /// largest count there is with an array that is smaller.
+    /// The array at `address`.
     ///
     /// # Errors
     /// `EFAULT` if it does not begin in user space.
-    fn new(ctx: &'a Context<'a>, address: Vaddr, max: usize) -> Result<Self> {
-        let room = MAX_USERSPACE_VADDR.checked_sub(address).ok_or(EFAULT)?;
-        Ok(Self { ctx, address, room: room.min(max * size_of::<RawEvent>()) })
+    fn new(ctx: &'a Context<'a>, address: Vaddr) -> Result<Self> {
+        if address <= MAX_USERSPACE_VADDR { Ok(Self { ctx, address }) } else { Err(EFAULT) }
     }
 
     /// Copies out up to [`BATCH`] events. Inlined, because nearly always there is just one, and the compiler knows it. Returns how many were copied whole.
@@ -181,12 +179,12 @@ impl<'a> UserBuffer<'a> {
         // Not collected: that would copy the whole array.
         raw.extend(events.iter().map(encode_event));
         let bytes = raw.as_bytes();
-        let Ok(mut writer) = self.ctx.writer(self.address, bytes.len().min(self.room)) else { return 0 };
+        let room = MAX_USERSPACE_VADDR - self.address;
+        let Ok(mut writer) = self.ctx.writer(self.address, bytes.len().min(room)) else { return 0 };
         let copied = match writer.write_fallible(&mut VmReader::from(bytes).to_fallible()) {
             Ok(copied) | Err((_, copied)) => copied / size_of::<RawEvent>(),
         };
         self.address += copied * size_of::<RawEvent>();
-        self.room -= copied * size_of::<RawEvent>();
         copied
     }
 }

@@ -18,7 +18,7 @@ turn() {
     for qos in 0 1 2; do
         rm -f got.*
         for who in 1 2 3; do
-            limited 60 mosquitto_sub -h 127.0.0.1 -t count -q $qos -C 500 >got.$who 2>sub.log &
+            limited 60 mosquitto_sub -h 127.0.0.1 -t count -q $qos -C 500 >got.$who 2>sub.$who.log &
             eval "sub$who=\$!"
         done
         # They have subscribed when a message of theirs comes back.
@@ -34,7 +34,8 @@ turn() {
     done
 }
 subscribed() {
-    mosquitto_pub -h 127.0.0.1 -t count -m hello
+    for pid in $sub1 $sub2 $sub3; do ! is_gone "$pid" || fail "a subscriber ended before it got anything"; done
+    limited 60 mosquitto_pub -h 127.0.0.1 -t count -m hello >hello.log 2>&1 || fail "hello: exit status $?"
     [ -s got.1 ] && [ -s got.2 ] && [ -s got.3 ]
 }
 load() {

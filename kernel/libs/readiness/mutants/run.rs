@@ -123,7 +123,7 @@ impl Edit {
 /// Whether each loom model has at least one mutation.
 fn every_model_is_listed(source: &Path, mutants: &[Mutant]) -> bool {
     let mut is_complete = true;
-    for binary in ["loom_word", "loom_observers", "loom_waiter", "loom_epoll"] {
+    for binary in ["loom_word", "loom_observers", "loom_waiter", "loom_epoll", "loom_turn"] {
         let text = fs::read_to_string(source.join("tests").join(binary).with_extension("rs")).expect("a test file");
         let tests = text.split("#[test]\nfn ").skip(1).filter_map(|rest| rest.split('(').next());
         for test in tests.filter(|test| !mutants.iter().any(|mutant| mutant.test == **test)) {

@@ -46,6 +46,7 @@ pub mod pollee;
 mod slab;
 mod sync;
 pub mod tracked;
+pub mod turn;
 pub mod waiter;
 pub mod word;
 

@@ -9,6 +9,8 @@
 //!   notifications arrive in interrupt context.
 //! - [`Mutex`] may sleep: it is held while user memory is written and while other files are asked. In the kernel it is OSTD's,
 //!   tried once before the way that can sleep: nearly always nobody holds it, and the trial is a quarter of the price.
+//! - `Turn` sleeps, too, guards no data, and is cheaper still ([`TurnLock`](crate::turn::TurnLock)). Models of what is done
+//!   under it take it for granted; `loom_turn` proves it.
 //! - `Arc` is `alloc`'s in every build. Loom's own cannot hold a `dyn Observer`; the price is that loom does not
 //!   explore reorderings *inside* the reference count, which is not ours to prove.
 
@@ -22,15 +24,33 @@ pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering}
 pub(crate) use shuttle::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 #[cfg(all(feature = "ostd", not(any(loom, shuttle))))]
-pub(crate) use in_kernel::{Mutex, SpinLock};
+pub(crate) use in_kernel::{Mutex, SpinLock, Turn};
 #[cfg(all(not(feature = "ostd"), not(any(loom, shuttle))))]
-pub(crate) use spin::mutex::{SpinMutex as Mutex, SpinMutex as SpinLock};
+pub(crate) use on_host::{Mutex, SpinLock, Turn};
 #[cfg(any(loom, shuttle))]
-pub(crate) use under_model::{Lock as Mutex, Lock as SpinLock};
+pub(crate) use under_model::{Lock as Mutex, Lock as SpinLock, Turn};
 
 #[cfg(all(feature = "ostd", not(any(loom, shuttle))))]
 mod in_kernel {
-    use ostd::sync::MutexGuard;
+    use ostd::sync::{MutexGuard, WaitQueue};
+
+    use crate::turn::{Queue, TurnLock};
+
+    pub(crate) type Turn = TurnLock<WaitQueue>;
+
+    impl Queue for WaitQueue {
+        fn new() -> Self {
+            Self::new()
+        }
+
+        fn wait_until(&self, mut condition: impl FnMut() -> bool) {
+            self.wait_until(|| condition().then_some(()));
+        }
+
+        fn wake_one(&self) {
+            self.wake_one();
+        }
+    }
 
     pub(crate) struct Mutex<T>(ostd::sync::Mutex<T>);
 
@@ -51,12 +71,51 @@ mod in_kernel {
     pub(crate) type SpinLock<T> = ostd::sync::SpinLock<T, ostd::sync::LocalIrqDisabled>;
 }
 
+#[cfg(all(not(feature = "ostd"), not(any(loom, shuttle))))]
+mod on_host {
+    pub(crate) use spin::mutex::{SpinMutex as Mutex, SpinMutex as SpinLock};
+
+    use crate::turn::{Queue, TurnLock};
+
+    pub(crate) type Turn = TurnLock<Spinning>;
+
+    /// Nobody sleeps.
+    pub(crate) struct Spinning;
+
+    impl Queue for Spinning {
+        fn new() -> Self {
+            Self
+        }
+
+        fn wait_until(&self, mut condition: impl FnMut() -> bool) {
+            while !condition() {
+                core::hint::spin_loop();
+            }
+        }
+
+        fn wake_one(&self) {}
+    }
+}
+
 #[cfg(any(loom, shuttle))]
 mod under_model {
     #[cfg(loom)]
     use loom::sync::{Mutex, MutexGuard};
     #[cfg(shuttle)]
     use shuttle::sync::{Mutex, MutexGuard};
+
+    /// The turn, as its own model shows it to be.
+    pub(crate) struct Turn(Lock<()>);
+
+    impl Turn {
+        pub(crate) fn new() -> Self {
+            Self(Lock::new(()))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
+            self.0.lock()
+        }
+    }
 
     /// A model checker's mutex with the interface of a spin lock: no poisoning.
     pub(crate) struct Lock<T>(Mutex<T>);

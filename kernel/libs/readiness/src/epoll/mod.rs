@@ -50,7 +50,7 @@ use topology::{EdgeKey, Nest};
 use crate::{
     IoEvents, Mode, Observer, Parker, Pollable, Pollee, Subjects, WaitError, Waiter,
     slab::{Chunk, Vacancy},
-    sync::{Arc, AtomicU32, Mutex, Ordering, SpinLock},
+    sync::{Arc, AtomicU32, Mutex, Ordering, SpinLock, Turn},
 };
 
 /// What an epoll with something to report is ready for.
@@ -150,7 +150,7 @@ struct Core<T: Target + ?Sized> {
     /// A copy of [`ReadyList::pending`] that can be read without the lock.
     pending: AtomicU32,
     /// Held during a harvest.
-    turn: Mutex<()>,
+    turn: Turn,
     interest: Mutex<Interest<T>>,
     nest: Nest<T>,
     topology: &'static Topology,
@@ -236,7 +236,7 @@ impl<T: Target + ?Sized> Epoll<T> {
             pollee: Pollee::new(),
             ready: SpinLock::new(ReadyList::new()),
             pending: AtomicU32::new(0),
-            turn: Mutex::new(()),
+            turn: Turn::new(),
             interest: Mutex::new(Interest::new()),
             nest: Nest::new(),
             topology,
