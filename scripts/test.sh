@@ -8,7 +8,8 @@
 #
 # Two lanes, because most of the time goes into compiling two kernels, each of which is one crate and keeps one core busy: the
 # compilers' lane makes the kernel, then checks the sources; the guests' lane makes the programs, and runs them as soon as there
-# is a kernel. The lane that is done first tests the kernel from within, for which it is compiled once more.
+# is a kernel, those that need none before that. The lane that is done first tests the kernel from within, for which it is
+# compiled once more.
 set -u
 POLLUX_ROOT=$(cd "$(dirname "$0")/.." && pwd)
 . "$POLLUX_ROOT/scripts/env.sh"
@@ -16,7 +17,7 @@ cd "$POLLUX_ROOT" || exit 125
 logs=target/test-logs
 
 COMPILERS="kernel check"
-GUESTS="programs apps-native apps-pollux command-linux command-pollux software bench servers"
+GUESTS="programs apps-native command-linux apps-pollux command-pollux software bench servers"
 WHOEVER=ktest
 
 # --- one step -------------------------------------------------------------------------------------------------------------
@@ -136,9 +137,10 @@ trap 'kill -TERM -- -$compilers 2>/dev/null; exit 130' INT TERM HUP
 
 for name in $GUESTS; do
     wanted "$name" || continue
-    if [ "$name" != programs ]; then
-        while wanted kernel && ! [ -e $logs/kernel.result ] && kill -0 $compilers 2>/dev/null; do sleep 1; done
-    fi
+    case $name in
+    programs | apps-native | command-linux) ;;
+    *) while wanted kernel && ! [ -e $logs/kernel.result ] && kill -0 $compilers 2>/dev/null; do sleep 1; done ;;
+    esac
     step "$name"
 done
 step_left_over
