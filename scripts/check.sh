@@ -50,6 +50,7 @@ if [ -n "$lints_kernel" ]; then
         -- -D warnings
     step "lints: benchmarks of libraries"
     for manifest in $HOST_LIBS; do
+        [ -d "$(dirname "$manifest")/benches" ] || continue
         cargo clippy --quiet --locked --benches --features bench --manifest-path "$manifest" --target-dir target/libs -- -D warnings
     done
 fi

@@ -32,6 +32,8 @@ pub struct CommandLine {
     pub loglevel: Option<u8>,
     /// `pollux.trace=1`: print every system call.
     pub trace: bool,
+    /// `vdso=0`: programs ask the kernel for the time.
+    pub without_vdso: bool,
 }
 
 /// Words that Linux itself consumes and that mean nothing here; they must not reach init.
@@ -121,6 +123,7 @@ impl CommandLine {
             ("quiet", None) => self.loglevel = Some(4),
             ("debug", None) => self.loglevel = Some(10),
             ("pollux.trace", value) => self.trace = !matches!(value, Some("0" | "n" | "off")),
+            ("vdso", Some(value)) => self.without_vdso = value == "0",
             _ if name.contains('.') || IGNORED.contains(&name) => {}
             (_, Some(_)) => self.init_env.push(word),
             (_, None) => self.init_args.push(word),
@@ -176,6 +179,8 @@ mod tests {
         assert!(CommandLine::parse("pollux.trace=1").trace);
         assert!(CommandLine::parse("pollux.trace").trace);
         assert!(!CommandLine::parse("pollux.trace=0").trace);
+        assert!(CommandLine::parse("vdso=0").without_vdso);
+        assert!(!CommandLine::parse("vdso=0 vdso=1").without_vdso);
         assert_eq!(CommandLine::parse("loglevel=7 loglevel=x").loglevel, Some(7));
         assert_eq!(CommandLine::parse("  "), CommandLine::default());
     }

@@ -49,6 +49,9 @@ void add_curves(void);
 // Finds a batch size that takes about the wanted time, runs three batches, reports, and ends the process.
 void measure(batch_function *batch, void *context) __attribute__((noreturn));
 
+// Reports three values of something that is not time, and ends the process. The row's name says the unit.
+void report(const double values[BATCHES]) __attribute__((noreturn));
+
 // Makes the batches five times as long. Linux's scheduler takes some 20 ms to settle: shorter batches of rows that switch
 // tasks are up to 20 % cheaper there, and do not repeat. start_process() and start_thread() call this.
 void expect_switches(void);

@@ -83,6 +83,15 @@ void measure(batch_function *batch, void *context)
     _exit(0);
 }
 
+void report(const double values[BATCHES])
+{
+    struct result result = { .status = ROW_OK, .operations = 1 };
+    for (int i = 0; i < BATCHES; i++)
+        result.cost[i] = values[i];
+    send_result(&result);
+    _exit(0);
+}
+
 static void end_with(enum row_status status, const char *why)
 {
     struct result result = { .status = status };

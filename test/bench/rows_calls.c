@@ -26,6 +26,23 @@ static void row_clock(const struct row *row)
     measure(clock_batch, NULL);
 }
 
+// A program that asks for nothing: what ticks and the scheduler take from it. Fifty million instructions, because what comes
+// every so many milliseconds is not in a shorter batch.
+static void user_code_batch(void *context, long n)
+{
+    (void)context;
+    while (n-- > 0) {
+        long turns = 25 * 1000 * 1000;
+        __asm__ volatile("1: dec %0; jnz 1b" : "+r"(turns));
+    }
+}
+
+static void row_user_code(const struct row *row)
+{
+    (void)row;
+    measure(user_code_batch, NULL);
+}
+
 static void getppid_batch(void *context, long n)
 {
     (void)context;
@@ -177,6 +194,7 @@ static void row_fork(const struct row *row)
 void add_call_rows(void)
 {
     add_row(row_clock, 0, 0, "clock_gettime");
+    add_row(row_user_code, 0, 0, "user_code_50m");
     add_row(row_getppid, 0, 0, "getppid");
     add_row(row_devzero, 0, 0, "read_devzero_1b");
     add_row(row_devnull, 0, 0, "write_devnull_1b");

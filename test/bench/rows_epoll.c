@@ -4,6 +4,7 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "watch.h"
@@ -146,6 +147,30 @@ static void row_mod(const struct row *row)
     measure(mod_batch, &target);
 }
 
+// --- memory -------------------------------------------------------------------------------------------------------------------
+
+static double free_bytes(void)
+{
+    struct sysinfo info;
+    must(sysinfo(&info), "sysinfo");
+    return (double)info.freeram * info.mem_unit;
+}
+
+// What a registered descriptor takes beyond its file, in bytes. All stay registered, so that no batch finds memory that another
+// one has left.
+static void row_entry_bytes(const struct row *row)
+{
+    long count = row->arguments[0];
+    int *fds = eventfds(BATCHES * count, 0);
+    double bytes[BATCHES];
+    for (int i = 0; i < BATCHES; i++) {
+        double before = free_bytes();
+        epoll_of(fds + i * count, count, EPOLLIN);
+        bytes[i] = (before - free_bytes()) / (double)count;
+    }
+    report(bytes);
+}
+
 void add_epoll_rows(void)
 {
     static const long counts[] = { 1, 100, 1000, 10000 };
@@ -161,4 +186,5 @@ void add_epoll_rows(void)
     add_row(row_add_del, 1000, 0, "epoll_ctl_add_del_1000");
     add_row(row_mod, 1, 0, "epoll_ctl_mod_1");
     add_row(row_mod, 1000, 0, "epoll_ctl_mod_1000");
+    add_row(row_entry_bytes, 100000, 0, "epoll_entry_bytes_100000");
 }

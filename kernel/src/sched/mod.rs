@@ -114,12 +114,14 @@ fn run_idle_task(body: impl FnOnce() + Send + 'static) {
 fn idle() {
     let mut switches = 0;
     loop {
-        // A task that was preempted for the sake of a quiescent state waits in the queue.
+        let before = switches_here();
         Task::yield_now();
-        if time::poll_while_idle() {
+        let now = switches_here();
+        // Others have run, and this task is back. Perhaps only for the sake of a quiescent state: then the task that was
+        // preempted waits in the queue.
+        if now != before || time::poll_while_idle() {
             continue;
         }
-        let now = switches_here();
         if core::mem::replace(&mut switches, now) == now {
             // Idle for longer than a moment: lets go of the address space that was active last.
             vm::nowhere().space().activate();

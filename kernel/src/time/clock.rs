@@ -14,7 +14,8 @@
 //!    error of OSTD's TSC frequency.
 //!
 //! # Concurrency
-//! `BASE` and `FACTOR` are written before the first thread runs. The offset is one atomic word.
+//! `BASE` and `FACTOR` are written before the first thread runs. The offset is one atomic word; who sets it holds `SETTING`, so
+//! that the copy that programs read ([`vdso`]) is of the same setting.
 
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
@@ -22,7 +23,8 @@ use ostd::arch::{read_tsc, tsc_freq};
 use readiness::{IoEvents, Pollee};
 use spin::Once;
 
-use super::{NANOS_PER_SEC, TICK_NANOS, rtc, timer};
+use super::{NANOS_PER_SEC, TICK_NANOS, rtc, timer, vdso};
+use crate::prelude::*;
 
 /// Fraction bits of [`FACTOR`].
 const SHIFT: u32 = 32;
@@ -32,6 +34,8 @@ static BASE: AtomicU64 = AtomicU64::new(0);
 static FACTOR: AtomicU64 = AtomicU64::new(0);
 /// Wall-clock time minus monotonic time, in nanoseconds.
 static REALTIME_OFFSET: AtomicI64 = AtomicI64::new(0);
+/// Held while the wall clock is set.
+static SETTING: SpinLock<()> = SpinLock::new(());
 
 /// Starts monotonic time at 0 and reads the wall clock.
 pub(super) fn init() {
@@ -40,6 +44,15 @@ pub(super) fn init() {
     FACTOR.store((NANOS_PER_SEC << SHIFT) / frequency, Relaxed);
     let offset = rtc::read_unix_seconds().unwrap_or(0).saturating_mul(NANOS_PER_SEC as i64);
     REALTIME_OFFSET.store(offset.saturating_sub(now_monotonic() as i64), Relaxed);
+}
+
+/// What programs need to compute the time by themselves.
+pub(super) fn parameters() -> vdso::Parameters {
+    vdso::Parameters {
+        base: BASE.load(Relaxed),
+        factor: FACTOR.load(Relaxed),
+        realtime_offset: REALTIME_OFFSET.load(Relaxed),
+    }
 }
 
 /// Nanoseconds that `cycles` of the TSC take.
@@ -82,7 +95,12 @@ pub fn realtime_to_monotonic(nanos: u64) -> u64 {
 /// Sets the wall clock, as `clock_settime(2)` does, and lets timers on it look again.
 pub fn set_realtime(nanos: u64) {
     let nanos = i64::try_from(nanos).unwrap_or(i64::MAX);
-    REALTIME_OFFSET.store(nanos.saturating_sub(now_monotonic() as i64), Relaxed);
+    {
+        let _setting = SETTING.lock();
+        let offset = nanos.saturating_sub(now_monotonic() as i64);
+        REALTIME_OFFSET.store(offset, Relaxed);
+        vdso::set_realtime_offset(offset);
+    }
     timer::wall_clock_changed();
     let _ = settings().notify(IoEvents::IN);
 }

@@ -8,6 +8,7 @@
 //! - [`timer`] calls something back when a deadline has passed, from the tick or from an idle CPU.
 //! - [`parker`] puts the calling thread to sleep until a wake-up, a deadline or a signal.
 //! - [`types`] are the structures that programs see.
+//! - [`vdso`] lets programs read the clocks by themselves.
 //!
 //! Programs' own timers (`setitimer(2)`, `timer_create(2)`) send signals and are part of [`crate::signal`].
 
@@ -20,6 +21,7 @@ pub mod parker;
 mod rtc;
 pub mod timer;
 pub mod types;
+pub mod vdso;
 
 pub use self::{
     clock::{now_monotonic, now_realtime},
@@ -37,6 +39,7 @@ pub const TICK_NANOS: u64 = NANOS_PER_SEC / ostd::timer::TIMER_FREQ;
 /// Starts the clocks. Call once, on the boot CPU, before the first thread and before [`init_on_cpu`].
 pub fn init() {
     clock::init();
+    vdso::init(&clock::parameters());
     timer::init();
     cpu_time::init();
 }

@@ -2,6 +2,8 @@
 
 //! Building the memory of a new program, for `execve(2)`.
 
+use core::ops::Range;
+
 use super::{
     AddressSpace,
     layout::{MIN_ADDRESS, STACK_TOP, TASK_SIZE, page_align},
@@ -30,6 +32,22 @@ pub struct SegmentRequest<'a> {
     pub file_size: usize,
     /// Its bytes in memory; those beyond `file_size` are zeros.
     pub memory_size: usize,
+}
+
+/// Pages of the kernel's own that a program gets.
+pub struct SpecialRequest<'a> {
+    /// What `/proc/PID/maps` calls them.
+    pub name: &'static str,
+    /// Where they begin in memory.
+    pub address: Vaddr,
+    /// What is allowed.
+    pub protection: Protection,
+    /// What `mprotect(2)` may allow later.
+    pub max_protection: Protection,
+    /// Where the pages are kept.
+    pub pages: &'a Arc<PageCache>,
+    /// Which of them.
+    pub range: Range<usize>,
 }
 
 impl AddressSpace {
@@ -66,6 +84,25 @@ impl AddressSpace {
         if tail > 0 && segment.memory_size > segment.file_size && segment.file_size > 0 {
             self.write_remote(file_end, &[0; PAGE_SIZE][..tail])?;
         }
+        Ok(())
+    }
+
+    /// Maps pages of the kernel's where nothing is mapped. Like the stack they are within no limit (`_install_special_mapping`).
+    ///
+    /// # Errors
+    /// `ENOMEM` if something is there.
+    pub fn map_special(&self, request: SpecialRequest<'_>) -> Result<()> {
+        let mut state = self.state.write();
+        let range = request.address..request.address + request.range.len() * PAGE_SIZE;
+        if !state.mappings.is_room(&range) {
+            return Err(ENOMEM);
+        }
+        let cache = MappedCache::new(request.pages.clone(), false);
+        let backing = Backing::Pages { cache, first: request.range.start, path: None };
+        let mut mapping = Mapping::new(range, request.protection, backing);
+        mapping.max_protection = request.max_protection;
+        mapping.special = Some(request.name);
+        state.mappings.insert(mapping);
         Ok(())
     }
 

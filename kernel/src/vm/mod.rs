@@ -51,7 +51,7 @@ pub use self::{
     advice::Advice,
     fault::{Access, Fault},
     futex_key::FutexKey,
-    image::SegmentRequest,
+    image::{SegmentRequest, SpecialRequest},
     layout::{MAX_MAP_COUNT, MIN_ADDRESS, TASK_SIZE, is_page_aligned, page_align},
     lock::LockMode,
     map::{MapRequest, Placement},

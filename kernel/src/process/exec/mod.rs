@@ -22,6 +22,7 @@ use crate::{
     fs::{MountFlags, Path, Start, Walk, WalkFlags},
     prelude::*,
     process::credentials::Credentials,
+    time::vdso,
     vm::{AddressSpace, Protection, SegmentRequest},
 };
 
@@ -166,6 +167,7 @@ fn load(ctx: &Context, request: &Request) -> Result<Image> {
         }
         None => (entry, 0),
     };
+    let vdso = vdso::map(&vm)?;
     let credentials = credentials_after(ctx, &request.executable);
     let limit = usize::try_from(ctx.process.limits.soft(Resource::Stack)).unwrap_or(usize::MAX);
     let top = vm.map_stack(limit, elf.wants_executable_stack)?;
@@ -173,7 +175,7 @@ fn load(ctx: &Context, request: &Request) -> Result<Image> {
         argv: &request.argv,
         envp: &request.envp,
         name: &request.name,
-        auxv: auxv(&credentials, &elf, bias, entry, base),
+        auxv: auxv(&credentials, &elf, bias, entry, base, vdso),
     };
     let layout = stack::build(&vm, top, contents)?;
     Ok(Image {
@@ -276,7 +278,14 @@ fn protection(segment: &Segment) -> Protection {
 }
 
 /// The auxiliary vector of `getauxval(3)`, without what points into the stack.
-fn auxv(credentials: &Credentials, elf: &Elf, bias: usize, entry: Vaddr, base: Vaddr) -> Vec<[usize; 2]> {
+fn auxv(
+    credentials: &Credentials,
+    elf: &Elf,
+    bias: usize,
+    entry: Vaddr,
+    base: Vaddr,
+    vdso: Option<Vaddr>,
+) -> Vec<[usize; 2]> {
     const AT_PHDR: usize = 3;
     const AT_PHENT: usize = 4;
     const AT_PHNUM: usize = 5;
@@ -291,12 +300,14 @@ fn auxv(credentials: &Credentials, elf: &Elf, bias: usize, entry: Vaddr, base: V
     const AT_HWCAP: usize = 16;
     const AT_CLKTCK: usize = 17;
     const AT_SECURE: usize = 23;
+    const AT_SYSINFO_EHDR: usize = 33;
     const AT_MINSIGSTKSZ: usize = 51;
     /// `CPUID` leaf 1, register EDX: what x86 calls its hardware capabilities.
     const FEATURES: u32 = 1;
     let is_secure = credentials.uid != credentials.euid || credentials.gid != credentials.egid;
     let features = ostd::arch::cpu::cpuid::cpuid(FEATURES, 0).map_or(0, |result| result.edx);
-    alloc::vec![
+    let mut auxv: Vec<_> = vdso.map(|address| [AT_SYSINFO_EHDR, address]).into_iter().collect();
+    auxv.extend([
         [AT_HWCAP, features as usize],
         [AT_PAGESZ, PAGE_SIZE],
         [AT_CLKTCK, 100],
@@ -312,7 +323,8 @@ fn auxv(credentials: &Credentials, elf: &Elf, bias: usize, entry: Vaddr, base: V
         [AT_EGID, credentials.egid as usize],
         [AT_SECURE, usize::from(is_secure)],
         [AT_MINSIGSTKSZ, crate::signal::MIN_STACK_SIZE],
-    ]
+    ]);
+    auxv
 }
 
 /// Tells the other threads to leave and waits until they have; takes over the process's number.
