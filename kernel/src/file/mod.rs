@@ -313,6 +313,7 @@ impl Description {
         Ok(count)
     }
 
+    #[inline(always)]
     fn read_at_position(&self, ctx: &Context, dst: &mut IoDst<'_>, status: StatusFlags) -> Result<usize> {
         let mut position = sync::lock(&self.position);
         check_range(*position, dst.avail())?;
@@ -350,6 +351,7 @@ impl Description {
         Ok(count)
     }
 
+    #[inline(always)]
     fn write_at_position(&self, ctx: &Context, src: &mut IoSrc<'_>, status: StatusFlags) -> Result<usize> {
         let mut position = sync::lock(&self.position);
         check_range(*position, src.remain())?;

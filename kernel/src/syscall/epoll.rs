@@ -62,8 +62,7 @@ pub fn sys_epoll_create1(ctx: &Context, flags: u32) -> Result<isize> {
 /// Those of the manual page, and `ELOOP` for too deep nesting, too.
 pub fn sys_epoll_ctl(ctx: &Context, epfd: Fd, operation: i32, fd: Fd, event: Vaddr) -> Result<isize> {
     let event = if operation == EPOLL_CTL_DEL { EpollEvent::default() } else { decode_event(ctx.read_val(event)?) };
-    let description = open_file(ctx, epfd)?;
-    let target = open_file(ctx, fd)?;
+    let (description, target) = open_files(ctx, epfd, fd)?;
     if target.file().pollable().is_none() {
         return Err(EPERM);
     }
@@ -212,11 +211,12 @@ fn decode_event([events, low, high]: RawEvent) -> EpollEvent {
     EpollEvent { events, data: u64::from(low) | u64::from(high) << 32 }
 }
 
-/// The description behind `fd`, unless it only names a file.
+/// The descriptions behind two descriptors, neither of which may only name a file.
 #[inline]
-fn open_file(ctx: &Context, fd: Fd) -> Result<Arc<Description>> {
-    let description = ctx.file(fd)?;
-    if description.is_path() { Err(EBADF) } else { Ok(description) }
+fn open_files(ctx: &Context, first: Fd, second: Fd) -> Result<(Arc<Description>, Arc<Description>)> {
+    let files = ctx.own_files.view();
+    let open = |fd| files.get(fd).filter(|description| !description.is_path()).cloned().ok_or(EBADF);
+    Ok((open(first)?, open(second)?))
 }
 
 fn epoll_of(description: &Description) -> Result<&Epoll<Description>> {
