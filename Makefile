@@ -18,7 +18,7 @@ FLAGS     ?=
 export OFFLINE KTEST
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build tools apps run shell check test ktest loom mutants software test-servers vendor clean
+.PHONY: help setup build tools apps run shell check test ktest loom mutants differ software test-servers vendor clean
 .PHONY: bench bench-results bench-check bench-baseline bench-wall profile
 
 help: ## this text
@@ -72,6 +72,9 @@ bench: quiet-setup ## instructions per system call, on Pollux and on Linux: tabl
 
 bench-results: quiet-setup ## the same, and writes the committed page, test/bench/RESULTS.md
 	@sh scripts/bench.sh table --page $(FLAGS)
+
+differ: quiet-setup ## random calls on Linux and on Pollux: where do the answers differ? (FLAGS='--first 1 --count 1000')
+	@sh scripts/differ.sh $(FLAGS)
 
 bench-check: quiet-setup ## has a row grown by more than 3 % since the committed baseline? (minutes)
 	@sh scripts/bench.sh check

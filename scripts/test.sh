@@ -17,7 +17,7 @@ cd "$POLLUX_ROOT" || exit 125
 logs=target/test-logs
 
 COMPILERS="kernel check"
-GUESTS="programs apps-native command-linux apps-pollux command-pollux software bench servers"
+GUESTS="programs apps-native command-linux apps-pollux differ command-pollux software bench servers"
 WHOEVER=ktest
 
 # --- one step -------------------------------------------------------------------------------------------------------------
@@ -42,6 +42,7 @@ run_step() {
     programs) sh scripts/build-tools.sh && sh scripts/build-apps.sh && sh test/servers/run.sh --short --build ;;
     apps-native) test/apps/build/runner ;;
     apps-pollux) ./pollux run --smp 2 --timeout 600 --add test/apps/build test/apps/build/runner ;;
+    differ) sh scripts/differ.sh --count 150 ;;
     command-linux) command_tests linux ;;
     command-pollux) command_tests pollux ;;
     software) sh test/software/run.sh ;;
@@ -126,8 +127,8 @@ started=$(date +%s)
 mkdir -p $logs
 rm -rf $logs/*.result $logs/*.claim
 # What is tested is the sources as they are, whichever steps were asked for.
-case "$steps" in *apps-pollux* | *command-* | *software* | *bench* | *servers*) wanted kernel || steps="kernel $steps" ;; esac
-case "$steps" in *apps-* | *command-* | *bench* | *servers*) wanted programs || steps="programs $steps" ;; esac
+case "$steps" in *apps-pollux* | *differ* | *command-* | *software* | *bench* | *servers*) wanted kernel || steps="kernel $steps" ;; esac
+case "$steps" in *apps-* | *differ* | *command-* | *bench* | *servers*) wanted programs || steps="programs $steps" ;; esac
 echo "running: $steps (two at a time; what each says is in $logs)"
 
 # A session of its own, so that it ends whole when this is interrupted.

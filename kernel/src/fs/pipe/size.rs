@@ -83,10 +83,14 @@ impl Pipe {
     fn resize(&self, slots: usize) -> Result<()> {
         self.ends.resize(slots, |ring| {
             self.state.update(|state| {
-                // There may be room now.
-                state.notify(WRITER, IoEvents::WRITABLE);
-                state.notify(BOTH, IoEvents::WRITABLE);
-                state.ring.move_to(ring).ok_or(EBUSY)
+                let Some(old) = state.ring.move_to(ring) else {
+                    state.notify_nothing();
+                    return Err(EBUSY);
+                };
+                // There may be room now. As on Linux it is news for whoever watches the writing end, for whatever reason.
+                state.notify(WRITER, IoEvents::WRITABLE | IoEvents::ALWAYS);
+                state.notify(BOTH, IoEvents::WRITABLE | IoEvents::ALWAYS);
+                Ok(old)
             })
         })
     }

@@ -16,7 +16,7 @@ use readiness::{IoEvents, Pollee, Tracked};
 use super::{
     Identity, PeerCredentials,
     rights::{self, Rights},
-    state::{Direction, ROOM, Record, Side, State, Urgency},
+    state::{Direction, ROOM, Record, Side, State},
 };
 use crate::{
     file::IoDst,
@@ -229,7 +229,8 @@ impl Connection {
         let mut graph = has_rights.then(rights::graph);
         let (records, pending) = self.state.update_then(|state| {
             let records = state.directions[from].clear();
-            let was_unread = records.iter().any(|record| record.urgency != Urgency::Consumed);
+            // As Linux's `unix_release_sock` looks: a first record without bytes does not count.
+            let was_unread = records.len() > usize::from(records.front().is_some_and(Record::is_empty));
             state.sides[side].is_open = false;
             let other = &mut state.sides[from];
             (other.sends, other.receives) = (false, false);

@@ -283,10 +283,13 @@ impl Socket for DatagramSocket {
 
     fn shutdown(&self, _ctx: &Context, how: Shutdown) -> Result<()> {
         self.inbox.state.update(|state| {
+            let was_full = state.is_full();
             state.receives &= !how.ends_reading();
             state.sends &= !how.ends_writing();
             state.notify(OWNER, IoEvents::all());
-            state.notify(SENDERS, ROOM);
+            if was_full {
+                state.notify(SENDERS, ROOM);
+            }
         });
         Ok(())
     }

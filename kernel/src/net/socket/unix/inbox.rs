@@ -112,7 +112,8 @@ impl Readiness for InboxState {
 }
 
 impl InboxState {
-    fn is_full(&self) -> bool {
+    /// Whether there are as many datagrams as may be.
+    pub fn is_full(&self) -> bool {
         self.queue.len() > self.limit
     }
 
@@ -283,9 +284,12 @@ impl Inbox {
     pub fn clear(&self, change: impl FnOnce(&mut InboxState)) -> bool {
         let mut graph = rights::graph();
         let (queue, pending) = self.state.update_then(|state| {
+            let was_full = state.is_full();
             change(state);
             state.notify(OWNER, IoEvents::all());
-            state.notify(SENDERS, ROOM);
+            if was_full {
+                state.notify(SENDERS, ROOM);
+            }
             core::mem::take(&mut state.queue)
         });
         for rights in queue.iter().filter_map(Datagram::rights) {

@@ -181,6 +181,11 @@ impl Direction {
 }
 
 impl Record {
+    /// Whether it has no byte to read.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0 || self.urgency == Urgency::Consumed
+    }
+
     /// Whether plain reads may not glue it to others.
     fn is_special(&self) -> bool {
         self.control.is_some() || self.urgency != Urgency::Normal

@@ -116,10 +116,11 @@ impl Connection {
     /// `shutdown(2)` by `side`.
     pub fn shut_down(&self, side: usize, how: Shutdown) {
         let is_over = self.state.update(|state| {
-            let is_over = state.shut_down(side, how);
             let peer = state.peer_of(side);
+            let had_fin = state.has_fin(peer);
+            let is_over = state.shut_down(side, how);
             state.notify(side, IoEvents::all());
-            if how.ends_writing() {
+            if !had_fin && how.ends_writing() {
                 state.notify(peer, IoEvents::all());
             }
             is_over
@@ -133,15 +134,21 @@ impl Connection {
     pub fn close(&self, side: usize, is_abrupt: bool) {
         let is_over = self.state.update(|state| {
             let peer = state.peer_of(side);
+            let (was_over, had_fin) = (state.is_over(side), state.has_fin(peer));
             let breaks = is_abrupt || state.incoming(side).queued > 0 || state.stage == Stage::Waiting;
-            let is_over = if breaks {
+            let is_over = if breaks || was_over {
                 state.reset(side);
                 false
             } else {
                 state.shut_down(side, Shutdown::Both)
             };
             state.ends[side].is_closed = true;
-            state.notify(peer, IoEvents::all());
+            // Who has heard of the end hears no more of it.
+            if was_over || had_fin && !breaks {
+                state.notify_nothing()
+            } else {
+                state.notify(peer, IoEvents::all())
+            }
             is_over
         });
         if is_over {

@@ -221,14 +221,21 @@ impl TcpSocket {
             let peer = state.peer_of(side);
             state.ends[side].low_water = usize::try_from(options.receive_low_water()).unwrap_or(1);
             state.ends[side].takes_urgent_inline = options.takes_urgent_inline();
-            if let Some(bytes) = send {
-                state.flows[side].shares[0] = bytes;
+            // What there is may be enough now (Linux's `tcp_set_rcvlowat`).
+            if state.is_readable(side) || state.has_fin(side) {
+                state.notify(side, IoEvents::READABLE);
+            } else {
+                state.notify_nothing();
             }
-            if let Some(bytes) = receive {
-                state.flows[peer].shares[1] = bytes;
+            for (flow, share, bytes) in [(side, 0, send), (peer, 1, receive)] {
+                let Some(bytes) = bytes else { continue };
+                if core::mem::replace(&mut state.flows[flow].shares[share], bytes) != bytes {
+                    // Room for the one means that less is enough for the other.
+                    let receiver = state.peer_of(flow);
+                    state.notify(flow, IoEvents::WRITABLE);
+                    state.notify(receiver, IoEvents::READABLE);
+                }
             }
-            state.notify(side, IoEvents::READABLE | IoEvents::WRITABLE);
-            state.notify(peer, IoEvents::READABLE | IoEvents::WRITABLE);
         });
     }
 
@@ -246,9 +253,13 @@ impl TcpSocket {
         let value = self.endpoint().map_or(0, |end| {
             end.connection.state.read(|state| match command {
                 FIONREAD => {
+                    // As Linux's `tcp_inq` counts: up to urgent data, unless it is part of the stream.
                     let flow = state.incoming(end.side);
-                    let hidden = usize::from(flow.is_at_mark() && !state.ends[end.side].takes_urgent_inline);
-                    flow.bytes_before_mark().saturating_sub(hidden)
+                    match state.ends[end.side].takes_urgent_inline {
+                        true => flow.queued,
+                        false if flow.is_at_mark() => 0,
+                        false => flow.bytes_before_mark(),
+                    }
                 }
                 SIOCATMARK => usize::from(state.incoming(end.side).is_at_mark()),
                 _ if state.stage == Stage::Over => 0,

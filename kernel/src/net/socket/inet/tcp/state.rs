@@ -200,7 +200,7 @@ impl State {
     }
 
     /// Whether there is enough to read. Mirrors Linux's `tcp_stream_is_readable`: a full buffer is enough as well.
-    fn is_readable(&self, side: usize) -> bool {
+    pub fn is_readable(&self, side: usize) -> bool {
         let (flow, end) = (self.incoming(side), &self.ends[side]);
         let hidden = usize::from(flow.is_at_mark() && !end.takes_urgent_inline);
         flow.queued > 0 && (flow.queued >= end.low_water.saturating_add(hidden) || !flow.is_writable())

@@ -78,7 +78,7 @@ impl State {
             return SendStep::Fail;
         }
         let (flow, peer) = (&self.flows[side], &self.ends[self.peer_of(side)]);
-        if peer.is_write_shut && peer.is_read_shut {
+        if left > 0 && peer.is_write_shut && peer.is_read_shut {
             return SendStep::Discard;
         }
         let count = left.min(flow.room());
@@ -94,9 +94,19 @@ impl State {
 
     fn plan_read(&self, side: usize, reading: &Reading) -> ReadStep {
         let (flow, end) = (self.incoming(side), &self.ends[side]);
+        if reading.total == 0 && flow.queued > 0 {
+            return ReadStep::Done;
+        }
         if flow.is_at_mark() && !end.takes_urgent_inline && flow.queued > 0 {
-            let stops = reading.done > 0 || reading.flags.contains(MsgFlags::PEEK) && flow.queued == 1;
-            return if stops { self.plan_end(side, reading) } else { ReadStep::SkipUrgent };
+            let (peeks, behind) = (reading.flags.contains(MsgFlags::PEEK), flow.queued - 1);
+            return match () {
+                () if reading.done > 0 || peeks && behind == 0 => self.plan_end(side, reading),
+                () if peeks => {
+                    let want = reading.total.min(behind);
+                    ReadStep::Drain(flow.ring.plan_peek(1, want), want)
+                }
+                () => ReadStep::SkipUrgent,
+            };
         }
         let stops_at_mark = reading.done > 0 && flow.is_at_mark();
         if flow.queued == 0 || stops_at_mark {
@@ -174,6 +184,7 @@ impl Connection {
         let mut sending = Sending::new(1);
         let outcome = self.send(side, &mut IoSrc::from_slice(&[byte]), &mut sending);
         if sending.done == 1 {
+            self.drop_urgent(side);
             self.state.update(|state| {
                 let flow = &mut state.flows[side];
                 if flow.queued > 0 {
@@ -185,6 +196,20 @@ impl Connection {
             });
         }
         outcome
+    }
+
+    /// The urgent byte that `side` sent before another, if it is all that the receiver has in front of it, is no part of the
+    /// stream any more (Linux's `tcp_check_urg`).
+    fn drop_urgent(&self, side: usize) {
+        let _reader = self.ends[side].consumer.lock();
+        let peer = self.state.read(|state| state.peer_of(side));
+        let is_passed = self.state.read(|state| {
+            let flow = &state.flows[side];
+            flow.is_at_mark() && !state.ends[peer].takes_urgent_inline && flow.queued > 1
+        });
+        if is_passed {
+            self.consume(peer, 1);
+        }
     }
 
     /// Something is sent to an end that is gone: it answers with a reset.
