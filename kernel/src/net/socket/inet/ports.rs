@@ -11,6 +11,9 @@
 //!   whose time is over are removed by whoever looks at their port next, or the next one to linger.
 //! - **N2** Two bindings of one port overlap only if both allow it (`SO_REUSEADDR`, `SO_REUSEPORT`).
 //!
+//! # Memory
+//! A block of ports that was used once is kept: at most 660 KB for all ephemeral ports.
+//!
 //! # Concurrency
 //! The list of those that linger has a lock of its own, which is a leaf. The table's lock is a spin lock, and a leaf
 //! but for the word that names a binding's receiver. Nothing is dropped under it that has a destructor of its own.
@@ -28,6 +31,9 @@ use crate::{prelude::*, time::now_monotonic};
 
 /// Ports per block of the table.
 const BLOCK: usize = 256;
+
+/// A list of what lingers gives memory back from this size on.
+const MUCH_ROOM: usize = 256;
 
 /// The table of one protocol, with receivers of type `R`.
 pub struct Ports<R: 'static> {
@@ -290,6 +296,11 @@ impl<R> Ports<R> {
     fn tidy_lingering(&self, now: u64) {
         let due = || self.lingering.lock().pop_front_if(|(until, _)| *until <= now);
         core::iter::from_fn(due).for_each(|(_, port)| self.tidy(port));
+        let mut lingering = self.lingering.lock();
+        let capacity = lingering.capacity();
+        if capacity >= MUCH_ROOM && lingering.len() < capacity / 4 {
+            lingering.shrink_to(capacity / 2);
+        }
     }
 
     /// How many bindings only linger (`TIME_WAIT`).
