@@ -298,11 +298,12 @@ fn failed<E: std::error::Error + Send + Sync + 'static>(error: E) -> anyhow::Err
     anyhow!("cannot draw: {error}")
 }
 
-/// 100 000 is easier to read than 100000.
+/// 100,000 is easier to read than 100000.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
-    groups.join("\u{202f}")
+    // A comma: not every font of a bitmap has the thin space.
+    groups.join(",")
 }
 
 #[cfg(test)]
@@ -320,6 +321,6 @@ mod tests {
     #[test]
     fn numbers_are_grouped() {
         assert_eq!(grouped(1), "1");
-        assert_eq!(grouped(100_000), "100\u{202f}000");
+        assert_eq!(grouped(100_000), "100,000");
     }
 }
