@@ -12,7 +12,7 @@
 //! - **N2** Two bindings of one port overlap only if both allow it (`SO_REUSEADDR`, `SO_REUSEPORT`).
 //!
 //! # Memory
-//! A block of ports that was used once is kept: at most 660 KB for all ephemeral ports.
+//! Blocks of ports are made when one of them is used, and given back when nothing lingers any more.
 //!
 //! # Concurrency
 //! The list of those that linger has a lock of its own, which is a leaf. The table's lock is a spin lock, and a leaf
@@ -295,11 +295,24 @@ impl<R> Ports<R> {
     /// Removes what has lingered long enough at `now`.
     fn tidy_lingering(&self, now: u64) {
         let due = || self.lingering.lock().pop_front_if(|(until, _)| *until <= now);
-        core::iter::from_fn(due).for_each(|(_, port)| self.tidy(port));
+        let tidied = core::iter::from_fn(due).map(|(_, port)| self.tidy(port)).count();
         let mut lingering = self.lingering.lock();
-        let capacity = lingering.capacity();
-        if capacity >= MUCH_ROOM && lingering.len() < capacity / 4 {
+        let (len, capacity) = (lingering.len(), lingering.capacity());
+        if capacity >= MUCH_ROOM && len < capacity / 4 {
             lingering.shrink_to(capacity / 2);
+        }
+        drop(lingering);
+        if tidied > 0 && len == 0 {
+            self.free_blocks();
+        }
+    }
+
+    /// Gives back blocks of ports where nobody is.
+    fn free_blocks(&self) {
+        for block in self.blocks.lock().iter_mut() {
+            if block.as_ref().is_some_and(|block| block.0.iter().all(Vec::is_empty)) {
+                *block = None;
+            }
         }
     }
 
