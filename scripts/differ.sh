@@ -8,7 +8,7 @@ POLLUX_ROOT=$(cd "$(dirname "$0")/.." && pwd)
 cd "$POLLUX_ROOT"
 sh scripts/build-tools.sh
 mkdir -p target/differ
-if [ test/differ/differ.c -nt target/differ/differ ]; then
+if ! [ -x target/differ/differ ] || [ test/differ/differ.c -nt target/differ/differ ]; then
     ${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -static -o target/differ/differ test/differ/differ.c
 fi
 exec python3 test/differ/compare.py "$@"

@@ -32,8 +32,9 @@ def run(kernel, *arguments):
 
 
 def digests(kernel, options):
+    """By seed, the digits of all its steps; only of runs that came to their end."""
     lines = [line.split() for line in run(kernel, options.first, options.count, options.steps).splitlines()]
-    return {int(line[0]): line[1] for line in lines if len(line) == 2}
+    return {int(line[0]): line[1] for line in lines if len(line) == 2 and len(line[1]) == (options.steps + 1) * WIDTH}
 
 
 def common_steps(one, other):
@@ -42,14 +43,15 @@ def common_steps(one, other):
     return next((n for n in range(steps) if one[n * WIDTH:][:WIDTH] != other[n * WIDTH:][:WIDTH]), steps)
 
 
-def look(seed, step, context):
+def look(seed, step, options):
     """What each kernel answers at this step, after some steps before it; and whether one of the others answers as Pollux does."""
-    texts = {kernel: run(kernel, "--show", seed, step + 1).splitlines() for kernel in KERNELS}
+    # The last step is what all runs end with.
+    texts = {kernel: run(kernel, "--show", seed, min(step + 1, options.steps)).splitlines() for kernel in KERNELS}
     last = {kernel: [line[5:] for line in lines if line[:4].strip() == str(step)] for kernel, lines in texts.items()}
     shown = [f"seed {seed}, step {step}:"]
-    shown += [f"           {line[:300]}" for line in texts["pollux"][-context - 1:-1]]
+    shown += [f"           {line[:300]}" for line in texts["pollux"][-options.context - 1:-1]]
     shown += [f"  {kernel:8} {' / '.join(lines)[:600]}" for kernel, lines in last.items()]
-    return "\n".join(shown), last["pollux"] in (last["native"], last["linux"])
+    return "\n".join(shown), last["pollux"] != [] and last["pollux"] in (last["native"], last["linux"])
 
 
 def main():
@@ -63,13 +65,17 @@ def main():
     found = {kernel: digests(kernel, options) for kernel in KERNELS}
     outcome = collections.Counter()
     for seed in range(options.first, options.first + options.count):
-        answers = [found[kernel].get(seed, "") for kernel in KERNELS]
-        *linuxes, pollux = answers
+        missing = [kernel for kernel in KERNELS if seed not in found[kernel]]
+        if missing:
+            outcome["different"] += 1
+            print(f"seed {seed}: did not come to its end on {', '.join(missing)}", flush=True)
+            continue
+        *linuxes, pollux = (found[kernel][seed] for kernel in KERNELS)
         reached = max(common_steps(pollux, linux) for linux in linuxes)
         if reached == options.steps + 1:
             outcome["same"] += 1
             continue
-        text, is_known = look(seed, reached, options.context)
+        text, is_known = look(seed, reached, options)
         outcome["version" if is_known else "different"] += 1
         if not is_known:
             print(text, flush=True)

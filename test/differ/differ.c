@@ -467,6 +467,12 @@ static void step(void) {
         select_all();
 }
 
+// All answers so far, in four digits.
+static void print_digest(void) {
+    if (!is_shown)
+        printf("%04x", (unsigned)(hash & 0xffff));
+}
+
 static void run(uint64_t seed, long steps) {
     hash = 0xcbf29ce484222325;
     state = seed;
@@ -478,16 +484,14 @@ static void run(uint64_t seed, long steps) {
     signal(SIGPIPE, SIG_IGN);
     for (now = 0; now < steps; now++) {
         step();
-        if (!is_shown)
-            printf("%04x", (unsigned)(hash & 0xffff));
+        print_digest();
     }
     // What nobody has asked for yet.
     poll_all();
     for (int i = 0; i < count; i++)
         if (files[i].kind == EPOLL)
             wait_for_events(&files[i]);
-    if (!is_shown)
-        printf("%04x", (unsigned)(hash & 0xffff));
+    print_digest();
     printf("\n");
 }
 

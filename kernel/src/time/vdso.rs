@@ -25,6 +25,9 @@ use crate::{
     vm::{AddressSpace, PageCache, Protection, SpecialRequest},
 };
 
+/// Pages of the object.
+const IMAGE_PAGES: usize = IMAGE.len().div_ceil(PAGE_SIZE);
+
 /// Page 0 is the data, the others are the object.
 struct Vdso {
     pages: Arc<PageCache>,
@@ -68,8 +71,7 @@ pub(super) fn set_realtime_offset(offset: i64) {
 /// `ENOMEM` if there is no room.
 pub fn map(vm: &AddressSpace) -> Result<Option<Vaddr>> {
     let Some(Vdso { pages, .. }) = VDSO.get() else { return Ok(None) };
-    let image_pages = IMAGE.len().div_ceil(PAGE_SIZE);
-    let data = vm.find_room((1 + image_pages) * PAGE_SIZE)?;
+    let data = vm.find_room((1 + IMAGE_PAGES) * PAGE_SIZE)?;
     let image = data + PAGE_SIZE;
     let code = Protection::READ | Protection::EXEC;
     vm.map_special(SpecialRequest {
@@ -87,7 +89,7 @@ pub fn map(vm: &AddressSpace) -> Result<Option<Vaddr>> {
         // A debugger may set breakpoints, in a copy of its own.
         max_protection: Protection::all(),
         pages,
-        range: 1..1 + image_pages,
+        range: 1..1 + IMAGE_PAGES,
     })?;
     // The C library reads it before anything else.
     let _ = vm.populate(image..image + PAGE_SIZE, false);
@@ -98,7 +100,7 @@ impl Vdso {
     /// # Errors
     /// `ENOMEM`.
     fn new(parameters: &Parameters) -> Result<Self> {
-        let pages = PageCache::new(((1 + IMAGE.len().div_ceil(PAGE_SIZE)) * PAGE_SIZE) as u64);
+        let pages = PageCache::new(((1 + IMAGE_PAGES) * PAGE_SIZE) as u64);
         pages.write(PAGE_SIZE as u64, &mut IoSrc::from_slice(IMAGE))?;
         let vdso = Self { data: pages.page(0)?, pages };
         vdso.put(clock_page::BASE, parameters.base);

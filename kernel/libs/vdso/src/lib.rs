@@ -10,7 +10,7 @@
 #![forbid(unsafe_code)]
 
 /// The object, to be mapped from a page boundary on, readable and executable.
-pub static IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/vdso.so"));
+pub const IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/vdso.so"));
 
 /// Offsets in the page of data, each of a word of 64 bits.
 pub mod clock_page {

@@ -202,10 +202,9 @@ impl Connection {
     /// stream any more (Linux's `tcp_check_urg`).
     fn drop_urgent(&self, side: usize) {
         let _reader = self.ends[side].consumer.lock();
-        let peer = self.state.read(|state| state.peer_of(side));
-        let is_passed = self.state.read(|state| {
-            let flow = &state.flows[side];
-            flow.is_at_mark() && !state.ends[peer].takes_urgent_inline && flow.queued > 1
+        let (peer, is_passed) = self.state.read(|state| {
+            let (flow, peer) = (&state.flows[side], state.peer_of(side));
+            (peer, flow.is_at_mark() && !state.ends[peer].takes_urgent_inline && flow.queued > 1)
         });
         if is_passed {
             self.consume(peer, 1);
