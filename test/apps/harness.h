@@ -106,6 +106,9 @@ bool on_pollux(void);
 #define MS 1000000ll // nanoseconds
 int64_t now_ns(void);            // CLOCK_MONOTONIC
 void sleep_ms(int milliseconds); // whole time, restarts after signals
+// The shortest that a socket's timeout (SO_RCVTIMEO, SO_SNDTIMEO) of so many milliseconds takes, in nanoseconds: Linux counts it in
+// jiffies, of which the first is not whole. On Pollux it is never early.
+int64_t socket_timeout_at_least(int milliseconds);
 // Gives others the time to do what they should not do. Only for checks that nothing happens.
 void settle(void);
 
