@@ -17,7 +17,7 @@ use crate::{
     process::{Flow, Process, Thread, ThreadLocal, credentials::Credentials},
     syscall::{poll::PollScratch, select::SelectScratch},
     time::{Deadline, ThreadParker},
-    vm::AddressSpace,
+    vm::{AddressSpace, BULK},
 };
 
 /// The calling thread, seen from its own kernel stack.
@@ -155,7 +155,7 @@ impl Context<'_> {
     /// # Errors
     /// `EFAULT` as for [`Self::reader`].
     pub fn io_src(&self, address: Vaddr, len: usize) -> Result<IoSrc<'_>> {
-        self.reader(address, len.min(MAX_RW_COUNT)).map(IoSrc::new)
+        self.reader(address, len.min(MAX_RW_COUNT)).map(|reader| IoSrc::new(reader, &self.vm))
     }
 
     /// The buffer of a `read(2)`. Lengths are capped as Linux's `MAX_RW_COUNT` does.
@@ -163,7 +163,7 @@ impl Context<'_> {
     /// # Errors
     /// `EFAULT` as for [`Self::writer`].
     pub fn io_dst(&self, address: Vaddr, len: usize) -> Result<IoDst<'_>> {
-        self.writer(address, len.min(MAX_RW_COUNT)).map(IoDst::new)
+        self.writer(address, len.min(MAX_RW_COUNT)).map(|writer| IoDst::new(writer, &self.vm))
     }
 
     /// Copies a value in.
@@ -182,12 +182,33 @@ impl Context<'_> {
         Ok(self.writer(address, size_of::<T>())?.write_val(value)?)
     }
 
+    /// Copies bytes in.
+    ///
+    /// # Errors
+    /// `EFAULT` if not all of them can be read.
+    #[inline]
+    pub fn read_bytes(&self, address: Vaddr, bytes: &mut [u8]) -> Result<()> {
+        let mut reader = self.reader(address, bytes.len())?;
+        let mut dst = VmWriter::from(bytes);
+        if dst.avail() >= BULK {
+            self.vm.copy_in(&mut reader, &mut dst);
+        }
+        reader.read_fallible(&mut dst)?;
+        Ok(())
+    }
+
     /// Copies bytes out.
     ///
     /// # Errors
     /// `EFAULT` if not all of them can be written.
+    #[inline]
     pub fn write_bytes(&self, address: Vaddr, bytes: &[u8]) -> Result<()> {
-        self.writer(address, bytes.len())?.write_fallible(&mut VmReader::from(bytes).to_fallible())?;
+        let mut writer = self.writer(address, bytes.len())?;
+        let mut src = VmReader::from(bytes);
+        if src.remain() >= BULK {
+            self.vm.copy_out(&mut writer, &mut src);
+        }
+        writer.write_fallible(&mut src)?;
         Ok(())
     }
 

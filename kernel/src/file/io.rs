@@ -5,31 +5,38 @@
 //! A file sees one logical buffer, so that `writev(2)` to a pipe is one atomic write and `readv(2)` of an eventfd one read.
 //! The common single buffer costs no allocation.
 
-use crate::prelude::*;
+use ostd::mm::Infallible;
+
+use crate::{
+    prelude::*,
+    vm::{AddressSpace, BULK},
+};
 
 /// Where `write(2)` and its kin take bytes from.
 pub struct IoSrc<'a> {
     current: VmReader<'a, Fallible>,
     /// Further segments, last one first, so that taking the next is a `pop`.
     rest: Vec<VmReader<'a, Fallible>>,
+    /// Whose memory it is; `None` for memory of the kernel.
+    user: Option<&'a AddressSpace>,
 }
 
 impl<'a> IoSrc<'a> {
-    /// A source of one segment.
-    pub fn new(reader: VmReader<'a, Fallible>) -> Self {
-        Self { current: reader, rest: Vec::new() }
+    /// A source of one segment of the caller's memory.
+    pub fn new(reader: VmReader<'a, Fallible>, user: &'a AddressSpace) -> Self {
+        Self { current: reader, rest: Vec::new(), user: Some(user) }
     }
 
     /// A source of kernel memory.
     pub fn from_slice(bytes: &'a [u8]) -> Self {
-        Self::new(VmReader::from(bytes).to_fallible())
+        Self { current: VmReader::from(bytes).to_fallible(), rest: Vec::new(), user: None }
     }
 
-    /// A source of several segments, in order.
-    pub fn from_segments(mut segments: Vec<VmReader<'a, Fallible>>) -> Self {
+    /// A source of several segments, in order, of the memory of `user` or else of the kernel.
+    pub fn from_segments(mut segments: Vec<VmReader<'a, Fallible>>, user: Option<&'a AddressSpace>) -> Self {
         segments.reverse();
         let current = segments.pop().unwrap_or_else(|| VmReader::from(&[][..]).to_fallible());
-        Self { current, rest: segments }
+        Self { current, rest: segments, user }
     }
 
     /// Bytes left.
@@ -60,10 +67,30 @@ impl<'a> IoSrc<'a> {
     ///
     /// # Errors
     /// `EFAULT` if user memory faults before the first byte; a fault later ends the copy short.
-    pub fn read(&mut self, dst: &mut VmWriter<'_, Fallible>) -> Result<usize> {
+    pub fn read(&mut self, dst: &mut VmWriter<'_, Infallible>) -> Result<usize> {
+        if dst.avail() >= BULK {
+            let count = self.read_long(dst.clone_exclusive())?;
+            dst.skip(count);
+            return Ok(count);
+        }
         let mut total = 0;
         while dst.has_avail() && self.advance() {
             match self.current.read_fallible(dst) {
+                Ok(count) => total += count,
+                Err((_, count)) if total + count > 0 => return Ok(total + count),
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+        Ok(total)
+    }
+
+    /// [`Self::read`] apart, so that short reads keep what they handle in registers.
+    #[inline(never)]
+    fn read_long(&mut self, mut dst: VmWriter<'_, Infallible>) -> Result<usize> {
+        let mut total = 0;
+        while dst.has_avail() && self.advance() {
+            total += self.user.map_or(0, |user| user.copy_in(&mut self.current, &mut dst));
+            match self.current.read_fallible(&mut dst) {
                 Ok(count) => total += count,
                 Err((_, count)) if total + count > 0 => return Ok(total + count),
                 Err((error, _)) => return Err(error.into()),
@@ -77,7 +104,7 @@ impl<'a> IoSrc<'a> {
     /// # Errors
     /// `EFAULT` as for [`Self::read`].
     pub fn read_slice(&mut self, dst: &mut [u8]) -> Result<usize> {
-        self.read(&mut VmWriter::from(dst).to_fallible())
+        self.read(&mut VmWriter::from(dst))
     }
 
     /// Takes one value.
@@ -115,24 +142,26 @@ pub struct IoDst<'a> {
     current: VmWriter<'a, Fallible>,
     /// Further segments, last one first.
     rest: Vec<VmWriter<'a, Fallible>>,
+    /// Whose memory it is; `None` for memory of the kernel.
+    user: Option<&'a AddressSpace>,
 }
 
 impl<'a> IoDst<'a> {
-    /// A destination of one segment.
-    pub fn new(writer: VmWriter<'a, Fallible>) -> Self {
-        Self { current: writer, rest: Vec::new() }
+    /// A destination of one segment of the caller's memory.
+    pub fn new(writer: VmWriter<'a, Fallible>, user: &'a AddressSpace) -> Self {
+        Self { current: writer, rest: Vec::new(), user: Some(user) }
     }
 
     /// A destination in kernel memory.
     pub fn from_slice(bytes: &'a mut [u8]) -> Self {
-        Self::new(VmWriter::from(bytes).to_fallible())
+        Self { current: VmWriter::from(bytes).to_fallible(), rest: Vec::new(), user: None }
     }
 
-    /// A destination of several segments, in order.
-    pub fn from_segments(mut segments: Vec<VmWriter<'a, Fallible>>) -> Self {
+    /// A destination of several segments, in order, of the caller's memory.
+    pub fn from_segments(mut segments: Vec<VmWriter<'a, Fallible>>, user: &'a AddressSpace) -> Self {
         segments.reverse();
         let current = segments.pop().unwrap_or_else(|| VmWriter::from(&mut [][..]).to_fallible());
-        Self { current, rest: segments }
+        Self { current, rest: segments, user: Some(user) }
     }
 
     /// Bytes of room left.
@@ -144,10 +173,30 @@ impl<'a> IoDst<'a> {
     ///
     /// # Errors
     /// `EFAULT` if user memory faults before the first byte; a fault later ends the copy short.
-    pub fn write(&mut self, src: &mut VmReader<'_, Fallible>) -> Result<usize> {
+    pub fn write(&mut self, src: &mut VmReader<'_, Infallible>) -> Result<usize> {
+        if src.remain() >= BULK {
+            let count = self.write_long(src.clone())?;
+            src.skip(count);
+            return Ok(count);
+        }
         let mut total = 0;
         while src.has_remain() && self.advance() {
             match self.current.write_fallible(src) {
+                Ok(count) => total += count,
+                Err((_, count)) if total + count > 0 => return Ok(total + count),
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+        Ok(total)
+    }
+
+    /// [`Self::write`] apart, so that short writes keep what they handle in registers.
+    #[inline(never)]
+    fn write_long(&mut self, mut src: VmReader<'_, Infallible>) -> Result<usize> {
+        let mut total = 0;
+        while src.has_remain() && self.advance() {
+            total += self.user.map_or(0, |user| user.copy_out(&mut self.current, &mut src));
+            match self.current.write_fallible(&mut src) {
                 Ok(count) => total += count,
                 Err((_, count)) if total + count > 0 => return Ok(total + count),
                 Err((error, _)) => return Err(error.into()),
@@ -161,7 +210,7 @@ impl<'a> IoDst<'a> {
     /// # Errors
     /// `EFAULT` as for [`Self::write`].
     pub fn write_slice(&mut self, src: &[u8]) -> Result<usize> {
-        self.write(&mut VmReader::from(src).to_fallible())
+        self.write(&mut VmReader::from(src))
     }
 
     /// Puts one value.

@@ -117,7 +117,7 @@ impl SocketAddress {
         let len = usize::try_from(len).ok().filter(|len| *len <= MAX_LEN).ok_or(EINVAL)?;
         let mut bytes = [0; MAX_LEN];
         let bytes = &mut bytes[..len];
-        ctx.reader(address, len)?.read_fallible(&mut VmWriter::from(&mut *bytes).to_fallible())?;
+        ctx.read_bytes(address, bytes)?;
         Self::decode(bytes)
     }
 

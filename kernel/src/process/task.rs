@@ -25,6 +25,7 @@ use super::{Thread, Work, exit};
 use crate::{prelude::*, sched, signal, syscall, time::ThreadParker, vm::AddressSpace};
 
 /// What OSTD keeps as every task's shared data.
+#[derive(Clone)]
 pub enum TaskData {
     /// A CPU's idle task.
     Idle,

@@ -136,16 +136,29 @@ fn switches_here() -> u64 {
     SCHEDULER.get().map_or(0, |scheduler| scheduler.queue(cpu).switches.load(Relaxed))
 }
 
-/// The thread that `task` runs, if it runs a program's.
-fn thread_of(task: &Task) -> Option<&Thread> {
-    match task.data().downcast_ref() {
-        Some(TaskData::User(thread)) => Some(thread),
-        _ => None,
-    }
+/// A task that waits for a CPU or has one, with its data at hand: to find that behind the task costs more than to keep it.
+struct Runnable {
+    task: Arc<Task>,
+    data: TaskData,
 }
 
-fn is_idle_task(task: &Task) -> bool {
-    matches!(task.data().downcast_ref(), Some(TaskData::Idle))
+impl Runnable {
+    fn new(task: Arc<Task>) -> Self {
+        let data = task.data().downcast_ref().cloned().unwrap_or(TaskData::Kernel);
+        Self { task, data }
+    }
+
+    /// The thread that the task runs, if it runs a program's.
+    fn thread(&self) -> Option<&Thread> {
+        match &self.data {
+            TaskData::User(thread) => Some(thread),
+            TaskData::Idle | TaskData::Kernel => None,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        matches!(self.data, TaskData::Idle)
+    }
 }
 
 struct FifoScheduler {
@@ -166,11 +179,11 @@ struct CpuQueue {
 }
 
 struct RunQueue {
-    current: Option<Arc<Task>>,
-    ready: VecDeque<Arc<Task>>,
+    current: Option<Runnable>,
+    ready: VecDeque<Runnable>,
     /// The task that gave way for a quiescent state. It is next, and here, for it is still being switched away from: no
     /// other CPU may take it.
-    paused: Option<Arc<Task>>,
+    paused: Option<Runnable>,
     /// The idle tasks.
     idle: Vec<Arc<Task>>,
     /// `current` is about to be dequeued because it has ended.
@@ -220,7 +233,7 @@ impl CpuQueue {
 
 impl RunQueue {
     fn runs_nothing(&self) -> bool {
-        self.current.as_ref().is_none_or(|task| is_idle_task(task))
+        self.current.as_ref().is_none_or(Runnable::is_idle)
     }
 
     /// Whether it is time to switch for the sake of a quiescent state.
@@ -229,9 +242,10 @@ impl RunQueue {
     }
 
     /// An idle task that does not run.
-    fn spare_idle_task(&self) -> Option<Arc<Task>> {
-        let is_spare = |task: &&Arc<Task>| !self.current.as_ref().is_some_and(|c| Arc::ptr_eq(c, task));
-        self.idle.iter().find(is_spare).cloned()
+    fn spare_idle_task(&self) -> Option<Runnable> {
+        let is_spare = |task: &&Arc<Task>| !self.current.as_ref().is_some_and(|c| Arc::ptr_eq(&c.task, task));
+        let task = self.idle.iter().find(is_spare)?;
+        Some(Runnable { task: task.clone(), data: TaskData::Idle })
     }
 }
 
@@ -278,7 +292,7 @@ impl FifoScheduler {
     }
 
     /// Takes the longest waiting task of the longest other queue that may run on `thief`.
-    fn steal_for(&self, thief: CpuId) -> Option<Arc<Task>> {
+    fn steal_for(&self, thief: CpuId) -> Option<Runnable> {
         let others = all_cpus().filter(|cpu| *cpu != thief);
         let victim = others.max_by_key(|cpu| self.queue(*cpu).waiting.load(Relaxed))?;
         let queue = self.queue(victim);
@@ -286,14 +300,14 @@ impl FifoScheduler {
             return None;
         }
         let mut run_queue = queue.inner.lock();
-        let may_move = |task: &Arc<Task>| {
-            thread_of(task).is_some_and(|thread| thread.sched.may_run_on(thief) && self.is_off_cpu(thread, victim))
+        let may_move = |runnable: &Runnable| {
+            runnable.thread().is_some_and(|thread| thread.sched.may_run_on(thief) && self.is_off_cpu(thread, victim))
         };
         let position = run_queue.ready.iter().position(may_move)?;
-        let task = run_queue.ready.remove(position)?;
-        task.schedule_info().cpu.set_anyway(thief);
+        let stolen = run_queue.ready.remove(position)?;
+        stolen.task.schedule_info().cpu.set_anyway(thief);
         queue.mirror(&run_queue);
-        Some(task)
+        Some(stolen)
     }
 
     fn adopt_idle_task(&self, task: Arc<Task>) -> Option<CpuId> {
@@ -306,29 +320,29 @@ impl FifoScheduler {
 
 impl Scheduler for FifoScheduler {
     fn enqueue(&self, task: Arc<Task>, flags: EnqueueFlags) -> Option<CpuId> {
-        let thread = match task.data().downcast_ref() {
-            Some(TaskData::Idle) => return self.adopt_idle_task(task),
-            Some(TaskData::User(thread)) => Some(&**thread),
-            _ => None,
-        };
+        let runnable = Runnable::new(task);
+        if runnable.is_idle() {
+            return self.adopt_idle_task(runnable.task);
+        }
+        let home = &runnable.task.schedule_info().cpu;
         loop {
-            if let Some(cpu) = task.schedule_info().cpu.get() {
+            if let Some(cpu) = home.get() {
                 let _run_queue = self.queue(cpu).inner.lock();
-                if task.schedule_info().cpu.get() == Some(cpu) {
+                if home.get() == Some(cpu) {
                     return None; // It runs, or will (invariant 2).
                 }
                 continue;
             }
-            let cpu = self.choose_cpu(thread, flags);
+            let cpu = self.choose_cpu(runnable.thread(), flags);
             let queue = self.queue(cpu);
             let mut run_queue = queue.inner.lock();
-            if task.schedule_info().cpu.set_if_is_none(cpu).is_err() {
+            if home.set_if_is_none(cpu).is_err() {
                 continue;
             }
-            if let Some(thread) = thread {
+            if let Some(thread) = runnable.thread() {
                 thread.sched.set_runnable(true);
             }
-            run_queue.ready.push_back(task);
+            run_queue.ready.push_back(runnable);
             queue.mirror(&run_queue);
             return run_queue.runs_nothing().then_some(cpu);
         }
@@ -368,7 +382,7 @@ struct LocalQueue<'a> {
 
 impl LocalRunQueue for LocalQueue<'_> {
     fn current(&self) -> Option<&Arc<Task>> {
-        self.run_queue.current.as_ref()
+        self.run_queue.current.as_ref().map(|current| &current.task)
     }
 
     fn update_current(&mut self, flags: UpdateFlags) -> bool {
@@ -395,20 +409,17 @@ impl LocalRunQueue for LocalQueue<'_> {
         }
         // An idle task is for a CPU whose task is gone; one that can run goes on.
         let next = waiting.or_else(|| run_queue.spare_idle_task())?;
-        if let Some(thread) = thread_of(&next) {
+        if let Some(thread) = next.thread() {
             thread.sched.set_last_cpu(self.cpu);
             thread.sched.set_departure(u64::MAX);
         }
         run_queue.switches += 1;
         run_queue.ticks = 0;
-        if let Some(previous) = run_queue.current.replace(next) {
-            match previous.data().downcast_ref() {
-                Some(TaskData::Idle) => return run_queue.current.as_ref(),
-                Some(TaskData::User(thread)) => {
-                    thread.sched.count_preemption();
-                    thread.sched.set_departure(self.departure);
-                }
-                _ => {}
+        let previous = run_queue.current.replace(next).filter(|previous| !previous.is_idle());
+        if let Some(previous) = previous {
+            if let Some(thread) = previous.thread() {
+                thread.sched.count_preemption();
+                thread.sched.set_departure(self.departure);
             }
             if is_pause {
                 run_queue.paused = Some(previous);
@@ -416,18 +427,18 @@ impl LocalRunQueue for LocalQueue<'_> {
                 run_queue.ready.push_back(previous);
             }
         }
-        run_queue.current.as_ref()
+        run_queue.current.as_ref().map(|current| &current.task)
     }
 
     fn dequeue_current(&mut self) -> Option<Arc<Task>> {
         let current = self.run_queue.current.take()?;
-        if let Some(thread) = thread_of(&current) {
+        if let Some(thread) = current.thread() {
             thread.sched.set_runnable(false);
             thread.sched.set_departure(self.departure);
         }
         if !core::mem::take(&mut self.run_queue.is_ending) {
-            current.schedule_info().cpu.set_to_none();
+            current.task.schedule_info().cpu.set_to_none();
         }
-        Some(current)
+        Some(current.task)
     }
 }

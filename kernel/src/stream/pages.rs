@@ -33,6 +33,7 @@ impl Pages {
     ///
     /// # Errors
     /// `EFAULT` or `ENOMEM` beside what was filled before.
+    #[inline]
     pub fn fill(&self, plan: &WritePlan, src: &mut IoSrc<'_>, len: usize) -> (Filled, Result<()>) {
         let mut filled = Filled::default();
         if let Some((page, offset, len)) = plan.merge {
@@ -55,12 +56,12 @@ impl Pages {
         (filled, Ok(()))
     }
 
+    #[inline(never)]
     fn fill_page(&self, page: usize, offset: usize, len: usize, src: &mut IoSrc<'_>) -> Result<()> {
         let frame = self.frames.get(page).ok_or(EFAULT)?;
         let frame = frame.try_call_once(|| FrameAllocOptions::new().zeroed(false).alloc_frame())?;
         let mut writer = frame.writer();
         writer.skip(offset).limit(len);
-        let mut writer = writer.to_fallible();
         if src.read(&mut writer)? < len { Err(EFAULT) } else { Ok(()) }
     }
 
@@ -92,7 +93,6 @@ impl Pages {
         let frame = self.frames.get(page).and_then(Once::get).ok_or(EFAULT)?;
         let mut reader = frame.reader();
         reader.skip(offset).limit(len);
-        let mut reader = reader.to_fallible();
         if dst.write(&mut reader)? < len { Err(EFAULT) } else { Ok(()) }
     }
 }

@@ -278,7 +278,7 @@ fn read_control(ctx: &Context, address: Vaddr, len: usize) -> Result<Vec<Control
         return Err(ENOBUFS);
     }
     let mut bytes = alloc::vec![0; len];
-    ctx.reader(address, len)?.read_fallible(&mut VmWriter::from(bytes.as_mut_slice()).to_fallible())?;
+    ctx.read_bytes(address, &mut bytes)?;
     let mut rest = bytes.as_slice();
     let mut messages = Vec::new();
     while rest.len() >= size_of::<CmsgHdr>() {

@@ -155,9 +155,7 @@ fn look(files: &FileTable, fds: &mut [PollFd], changed: &mut Vec<usize>, table: 
 }
 
 fn read_fds(ctx: &Context, address: Vaddr, fds: &mut [PollFd]) -> Result<()> {
-    let bytes = fds.as_mut_bytes();
-    ctx.reader(address, bytes.len())?.read_fallible(&mut VmWriter::from(bytes).to_fallible())?;
-    Ok(())
+    ctx.read_bytes(address, fds.as_mut_bytes())
 }
 
 /// Writes the `revents` that changed, and only those members.

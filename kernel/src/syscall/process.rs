@@ -84,8 +84,7 @@ pub fn sys_clone3(ctx: &Context, regs: &UserContext, address: Vaddr, size: usize
     }
     let raw: CloneArgsV0 = ctx.read_val(address)?;
     let mut tail = alloc::vec![0u8; size - size_of::<CloneArgsV0>()];
-    ctx.reader(address + size_of::<CloneArgsV0>(), tail.len())?
-        .read_fallible(&mut VmWriter::from(&mut tail[..]).to_fallible())?;
+    ctx.read_bytes(address + size_of::<CloneArgsV0>(), &mut tail)?;
     if tail.iter().any(|byte| *byte != 0) {
         return Err(E2BIG); // Later versions: set_tid, cgroup.
     }

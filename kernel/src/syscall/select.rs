@@ -170,8 +170,7 @@ impl Sets {
             let len = count.div_ceil(BITS);
             wanted.resize(len, 0);
             found.resize(len, 0);
-            let bytes = wanted.as_mut_slice().as_mut_bytes();
-            ctx.reader(address, bytes.len())?.read_fallible(&mut VmWriter::from(bytes).to_fallible())?;
+            ctx.read_bytes(address, wanted.as_mut_slice().as_mut_bytes())?;
             if let Some(last) = wanted.last_mut().filter(|_| !count.is_multiple_of(BITS)) {
                 *last &= !(u64::MAX << (count % BITS));
             }

@@ -163,7 +163,7 @@ pub fn sys_setsockopt(ctx: &Context, fd: Fd, level: i32, name: i32, value: Vaddr
     with_socket(ctx, fd, |socket, _| {
         let len = usize::try_from(len).map_err(|_| EINVAL)?.min(MAX_OPTION);
         let mut bytes = alloc::vec![0; len];
-        ctx.reader(value, len)?.read_fallible(&mut VmWriter::from(bytes.as_mut_slice()).to_fallible())?;
+        ctx.read_bytes(value, &mut bytes)?;
         socket.set_option(ctx, level, name, &bytes).map(|()| 0)
     })
 }

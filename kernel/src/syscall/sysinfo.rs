@@ -68,7 +68,7 @@ fn read_name(ctx: &Context, address: Vaddr, len: i32) -> Result<Vec<u8>> {
         return Err(EINVAL);
     }
     let mut name = alloc::vec![0; len];
-    ctx.reader(address, len)?.read_fallible(&mut VmWriter::from(&mut name[..]).to_fallible())?;
+    ctx.read_bytes(address, &mut name)?;
     let end = name.iter().position(|byte| *byte == 0).unwrap_or(len);
     name.truncate(end);
     Ok(name)

@@ -21,6 +21,7 @@
 //! before a cursor is made. Files are dropped after `state` is released.
 
 mod advice;
+mod bulk;
 mod cursor;
 mod fault;
 mod fork;
@@ -49,6 +50,7 @@ use spin::Once;
 use self::mappings::Mappings;
 pub use self::{
     advice::Advice,
+    bulk::BULK,
     fault::{Access, Fault},
     futex_key::FutexKey,
     image::{SegmentRequest, SpecialRequest},

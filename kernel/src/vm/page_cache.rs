@@ -76,7 +76,8 @@ impl Loan {
 
     /// The bytes, to be taken once.
     pub fn source(&self) -> IoSrc<'_> {
-        let mut source = IoSrc::from_segments(self.frames.iter().map(|frame| frame.reader().to_fallible()).collect());
+        let segments = self.frames.iter().map(|frame| frame.reader().to_fallible()).collect();
+        let mut source = IoSrc::from_segments(segments, None);
         source.skip_in_segment(self.within);
         source.limit(self.len);
         source
@@ -295,7 +296,7 @@ impl PageCache {
             None if self.is_hole(index) => return dst.fill_zeros(len),
             None => self.page(index)?,
         };
-        let mut reader = frame.reader().to_fallible();
+        let mut reader = frame.reader();
         dst.write(reader.skip(within).limit(len))
     }
 
@@ -337,7 +338,7 @@ impl PageCache {
             Some(frame) => frame,
             None => self.fresh_page(index)?,
         };
-        let mut writer = frame.writer().to_fallible();
+        let mut writer = frame.writer();
         let count = src.read(writer.skip(within).limit(room))?;
         if count == 0 {
             return Ok(0);

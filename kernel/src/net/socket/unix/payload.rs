@@ -38,7 +38,7 @@ impl Payload {
             let count = left.min(PAGE_SIZE);
             let mut writer = page.writer();
             writer.limit(count);
-            if src.read(&mut writer.to_fallible())? < count {
+            if src.read(&mut writer)? < count {
                 return Err(EFAULT);
             }
             pages.push(page);
@@ -68,7 +68,7 @@ impl Payload {
                 for page in pages {
                     let mut reader = page.reader();
                     reader.limit(PAGE_SIZE.min(wanted - copied));
-                    copied += dst.write(&mut reader.to_fallible())?;
+                    copied += dst.write(&mut reader)?;
                 }
             }
         }

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Copies of many bytes from and to the caller's memory.
+//!
+//! # Role
+//! OSTD copies from and to user addresses byte by byte, for any byte may fault; between kernel addresses it copies word by word.
+//! So a long copy first touches each page by a copy of one byte, which faults the page in and marks it as the program's own
+//! access would, and then goes through the pages' frames. What that leaves over is copied the first way, which tells of errors.
+//!
+//! # Concurrency
+//! Frames are used under the lock of their page table node: meanwhile no page can be unmapped, lose rights, or be shared with
+//! a child by `fork(2)`. Preemption is off for the copy of [`STEP`] bytes, into or out of kernel memory, which cannot fault.
+
+use ostd::{
+    mm::{Infallible, PageFlags, UFrame, io::util::HasVmReaderWriter, vm_space::VmQueriedItem},
+    task::disable_preempt,
+};
+
+use super::AddressSpace;
+use crate::prelude::*;
+
+/// The fewest bytes that make the way through frames worth it.
+pub const BULK: usize = 1024;
+/// The most bytes that are copied at once.
+const STEP: usize = 4 * PAGE_SIZE;
+
+impl AddressSpace {
+    /// Copies from the caller's memory, to which `src` refers, until either ends or a page cannot be had. The address space
+    /// must be the active one. The answer is the number of bytes; a few last ones may be left over although they could be read.
+    #[inline(never)]
+    pub fn copy_in(&self, src: &mut VmReader<'_, Fallible>, dst: &mut VmWriter<'_, Infallible>) -> usize {
+        let mut total = 0;
+        loop {
+            let (address, step) = (src.cursor().addr(), src.remain().min(dst.avail()).min(STEP));
+            if step < BULK || !page_offsets(address, step).all(|at| src.clone().skip(at).read_val::<u8>().is_ok()) {
+                return total;
+            }
+            let copied = self.copy_frames(address, step, PageFlags::R, |frame, within, len| {
+                frame.reader().skip(within).limit(len).read(dst);
+            });
+            src.skip(copied);
+            total += copied;
+            if copied < step {
+                return total;
+            }
+        }
+    }
+
+    /// Copies to the caller's memory, to which `dst` refers, until either ends or a page cannot be had. The address space must
+    /// be the active one. The answer is the number of bytes; a few last ones may be left over although they could be written.
+    #[inline(never)]
+    pub fn copy_out(&self, dst: &mut VmWriter<'_, Fallible>, src: &mut VmReader<'_, Infallible>) -> usize {
+        let mut total = 0;
+        loop {
+            let (address, step) = (dst.cursor().addr(), dst.avail().min(src.remain()).min(STEP));
+            // What is written so early is what will be there in the end.
+            let mut touch = |at| {
+                let mut byte = src.clone();
+                dst.clone_exclusive().skip(at).write_fallible(byte.skip(at).limit(1)).is_ok()
+            };
+            if step < BULK || !page_offsets(address, step).all(&mut touch) {
+                return total;
+            }
+            let copied = self.copy_frames(address, step, PageFlags::W, |frame, within, len| {
+                frame.writer().skip(within).limit(len).write(src);
+            });
+            dst.skip(copied);
+            total += copied;
+            if copied < step {
+                return total;
+            }
+        }
+    }
+
+    /// Calls `copy` with the frame of each page of `address..address + len`, the offset in it and the bytes to copy there, as far
+    /// as the page table has them with `right`. The answer is for how many bytes that was. The pages must have been touched:
+    /// looking makes page table nodes where nothing is mapped.
+    fn copy_frames(
+        &self,
+        address: Vaddr,
+        len: usize,
+        right: PageFlags,
+        mut copy: impl FnMut(&UFrame, usize, usize),
+    ) -> usize {
+        let first = address - address % PAGE_SIZE;
+        let range = first..(address + len).next_multiple_of(PAGE_SIZE);
+        let guard = disable_preempt();
+        let Ok(mut cursor) = self.space().cursor(&guard, &range) else {
+            return 0;
+        };
+        let mut done = 0;
+        while done < len {
+            let within = (address + done) % PAGE_SIZE;
+            if done > 0 && cursor.jump(address + done).is_err() {
+                break;
+            }
+            match cursor.query() {
+                Ok((_, Some(VmQueriedItem::MappedRam { frame, prop }))) if prop.flags.contains(right) => {
+                    let part = (PAGE_SIZE - within).min(len - done);
+                    copy(&frame, within, part);
+                    done += part;
+                }
+                _ => break,
+            }
+        }
+        done
+    }
+}
+
+/// Where in a buffer of `len` bytes at `address` each of its pages begins.
+fn page_offsets(address: Vaddr, len: usize) -> impl Iterator<Item = usize> {
+    let second = PAGE_SIZE - address % PAGE_SIZE;
+    core::iter::once(0).chain((second..len).step_by(PAGE_SIZE))
+}
