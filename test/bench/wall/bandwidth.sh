@@ -6,6 +6,7 @@
 # needs: bench
 # package: -
 # results: pipe_bw_64k unix_bw_64k tcp_bw_64k
+# goal: 1.00
 . "$(dirname "$0")/common.sh"
 
 bench --no-curves --batch-us 100000 '_bw_64k$' |

@@ -4,7 +4,8 @@
 #
 #   result NAME NUMBER UNIT
 #
-# of which more is better. Its head says what it needs, in which Debian package that is, and which results to expect.
+# of which more is better. Its head says what it needs, in which Debian package that is, which results to
+# expect, and the least ratio to Linux that is our goal.
 
 ifconfig lo up 2>/dev/null || true
 mkdir -p /tmp

@@ -6,6 +6,7 @@
 # needs: hackbench
 # package: rt-tests
 # results: hackbench_pipes hackbench_sockets
+# goal: 1.00
 . "$(dirname "$0")/common.sh"
 
 # load NAME OPTIONS...

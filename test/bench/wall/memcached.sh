@@ -6,6 +6,7 @@
 # needs: memcached memcaslap
 # package: memcached libmemcached-tools
 # results: memcached
+# goal: 1.30
 . "$(dirname "$0")/common.sh"
 
 start 11211 memcached -u root -l 127.0.0.1 -p 11211 -U 0 -t 2

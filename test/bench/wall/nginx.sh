@@ -6,6 +6,7 @@
 # needs: nginx wrk
 # package: nginx wrk
 # results: nginx_wrk
+# goal: 1.30
 . "$(dirname "$0")/common.sh"
 
 start 8080 nginx -p /tmp -c "$here/nginx.conf"

@@ -6,6 +6,7 @@
 # needs: perf
 # package: linux-perf
 # results: perf_epoll_wait perf_epoll_ctl perf_sched_pipe
+# goal: 1.00
 . "$(dirname "$0")/common.sh"
 
 # The closing line of both: `Averaged 1234 operations/sec (+- 1.0%), total secs = 3`.

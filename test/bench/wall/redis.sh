@@ -6,6 +6,7 @@
 # needs: redis-check-rdb redis-benchmark
 # package: redis-tools
 # results: redis_set redis_get redis_set_pipelined redis_get_pipelined
+# goal: 1.30
 . "$(dirname "$0")/common.sh"
 
 # Debian's redis-server is a link to this program, which looks at its name.

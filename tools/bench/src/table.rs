@@ -121,7 +121,7 @@ fn page(project: &Project, results: &Results, goals: &goals::Goals) -> Result<()
 }
 
 /// The commit that is checked out, and whether the kernel differs from it.
-fn commit(project: &Project) -> Result<String> {
+pub fn commit(project: &Project) -> Result<String> {
     let git = |arguments: &[&str]| output(Command::new("git").arg("-C").arg(project.path("")).args(arguments));
     let changed = !git(&["status", "--porcelain", "--", "kernel", "Cargo.lock", "test/bench/*.c"])?.is_empty();
     Ok(format!(
@@ -131,7 +131,8 @@ fn commit(project: &Project) -> Result<String> {
     ))
 }
 
-fn qemu_version() -> Result<String> {
+/// QEMU's name and version.
+pub fn qemu_version() -> Result<String> {
     let text = output(Command::new("qemu-system-x86_64").arg("--version"))?;
     let line = text.lines().next().unwrap_or_default();
     Ok(line.replace(" emulator version", "").split(" (").next().unwrap_or_default().to_owned())

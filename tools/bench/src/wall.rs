@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::guest::{Kernel, Project};
+use crate::table::{commit, qemu_version};
 
 /// `pollux-bench wall`.
 #[derive(Args, Clone, Debug)]
@@ -30,6 +31,9 @@ pub struct Wall {
     /// The longest that one turn may take, in seconds
     #[arg(long, value_name = "SECS", default_value_t = 180)]
     pub timeout: u32,
+    /// Write the committed page of results, test/bench/WALL.md
+    #[arg(long)]
+    pub page: bool,
 }
 
 /// The kernels, in the order of their turns.
@@ -43,6 +47,8 @@ struct Test {
     needs: Vec<String>,
     package: String,
     results: Vec<String>,
+    /// The least ratio to Linux that we want.
+    goal: f64,
 }
 
 impl Test {
@@ -59,6 +65,7 @@ impl Test {
             needs: words("needs")?,
             package: head("package")?,
             results: words("results")?,
+            goal: head("goal")?.parse().with_context(|| format!("{}: its goal", script.display()))?,
         })
     }
 }
@@ -81,34 +88,66 @@ fn find(project: &Project, program: &str) -> Option<PathBuf> {
     all.map(|directory| directory.join(program)).find(|path| path.is_file())
 }
 
-/// What one test yields on one number of CPUs: by result and kernel, a number per turn.
+/// What one test yields on one number of CPUs, round by round.
 #[derive(Default)]
-struct Turns {
-    numbers: BTreeMap<(String, &'static str), Vec<f64>>,
+struct Rounds {
+    /// By result and kernel: a number for each round in which there was one.
+    numbers: BTreeMap<(String, &'static str), BTreeMap<u32, f64>>,
     units: BTreeMap<String, String>,
 }
 
-impl Turns {
-    fn take(&mut self, kernel: Kernel, output: &str) {
+/// How Pollux and Linux stand to each other in one result.
+#[derive(Debug, PartialEq)]
+struct Comparison {
+    pollux: f64,
+    linux: f64,
+    /// The median of the rounds' ratios: what slows this machine down for a while hits both turns of a round.
+    ratio: f64,
+    /// The least and the greatest of them.
+    spread: (f64, f64),
+}
+
+impl Rounds {
+    fn take(&mut self, round: u32, kernel: Kernel, output: &str) {
         for line in output.lines() {
             let words: Vec<_> = line.split_whitespace().collect();
             if let ["result", name, number, unit] = words[..]
                 && let Ok(number) = number.parse()
             {
                 self.units.insert(name.to_owned(), unit.to_owned());
-                self.numbers.entry((name.to_owned(), kernel.key())).or_default().push(number);
+                self.numbers.entry((name.to_owned(), kernel.key())).or_default().insert(round, number);
             }
         }
     }
 
-    fn median(&self, result: &str, kernel: Kernel) -> Option<f64> {
-        let mut sorted = self.numbers.get(&(result.to_owned(), kernel.key()))?.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len() / 2).copied()
+    /// `None` if no round has the result on both kernels.
+    fn compare(&self, result: &str) -> Option<Comparison> {
+        let [pollux, linux] = KERNELS.map(|kernel| self.numbers.get(&(result.to_owned(), kernel.key())));
+        let (pollux, linux) = (pollux?, linux?);
+        let ratios = pollux.iter().filter_map(|(round, number)| Some(number / linux.get(round)?));
+        let ratios = sorted(ratios);
+        Some(Comparison {
+            pollux: middle(&sorted(pollux.values().copied()))?,
+            linux: middle(&sorted(linux.values().copied()))?,
+            ratio: middle(&ratios)?,
+            spread: (*ratios.first()?, *ratios.last()?),
+        })
     }
 }
 
-/// Runs the tests, prints a line per result, and writes `target/bench/wall.csv`. Returns whether every result was there on
+fn sorted(numbers: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut numbers: Vec<_> = numbers.collect();
+    numbers.sort_by(f64::total_cmp);
+    numbers
+}
+
+/// The median; of an even number, the mean of the two in the middle.
+fn middle(sorted: &[f64]) -> Option<f64> {
+    let (low, high) = (sorted.len().checked_sub(1)? / 2, sorted.len() / 2);
+    Some(f64::midpoint(*sorted.get(low)?, *sorted.get(high)?))
+}
+
+/// Runs the tests, prints a line per result, and writes `target/bench/wall.csv` and, if asked to, the page. Returns whether every result was there on
 /// both kernels.
 ///
 /// # Errors
@@ -119,36 +158,40 @@ pub fn wall(project: &Project, options: &Wall) -> Result<bool> {
     if tests.is_empty() {
         bail!("no test's name contains {}", options.tests);
     }
-    let mut csv = String::from("result,cpus,pollux,linux,ratio,unit\n");
-    let mut complete = true;
-    println!("{:<22}{:>5}{:>12}{:>12}{:>8}  (more is better)", "", "CPUs", "Pollux", "Linux", "ratio");
+    let mut report = Report::default();
+    println!("{HEAD}");
     for test in &tests {
         let missing: Vec<_> = test.needs.iter().filter(|name| find(project, name).is_none()).cloned().collect();
         if !missing.is_empty() {
             println!("{:<22}missing: {}; to install: apt-get install {}", test.name, missing.join(" "), test.package);
-            complete = false;
+            report.is_incomplete = true;
             continue;
         }
         for &cpus in &options.smp {
-            let turns = run(project, test, cpus, options)?;
-            complete &= report(test, cpus, &turns, &mut csv);
+            report.take(test, cpus, &run(project, test, cpus, options)?);
         }
     }
+    println!("{}", report.summary());
     let path = project.output().join("wall.csv");
-    std::fs::write(&path, csv).with_context(|| path.display().to_string())?;
+    std::fs::write(&path, &report.csv).with_context(|| path.display().to_string())?;
     println!("In {}", path.display());
-    Ok(complete)
+    if options.page {
+        let path = project.path("test/bench/WALL.md");
+        std::fs::write(&path, report.page(project, options.rounds)?).with_context(|| path.display().to_string())?;
+        println!("Written: {}", path.display());
+    }
+    Ok(!report.is_incomplete)
 }
 
-fn run(project: &Project, test: &Test, cpus: u8, options: &Wall) -> Result<Turns> {
-    let mut turns = Turns::default();
-    for _ in 0..options.rounds {
+fn run(project: &Project, test: &Test, cpus: u8, options: &Wall) -> Result<Rounds> {
+    let mut rounds = Rounds::default();
+    for round in 0..options.rounds {
         for kernel in KERNELS {
             let output = turn(project, test, kernel, cpus, options.timeout)?;
-            turns.take(kernel, &output);
+            rounds.take(round, kernel, &output);
         }
     }
-    Ok(turns)
+    Ok(rounds)
 }
 
 /// One turn's standard output. That it failed shows by what is missing in it.
@@ -183,21 +226,66 @@ fn turn(project: &Project, test: &Test, kernel: Kernel, cpus: u8, timeout: u32) 
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Returns whether nothing is missing.
-fn report(test: &Test, cpus: u8, turns: &Turns, csv: &mut String) -> bool {
-    let mut complete = true;
-    for result in &test.results {
-        let [pollux, linux] = KERNELS.map(|kernel| turns.median(result, kernel));
-        let ratio = pollux.zip(linux).map(|(pollux, linux)| pollux / linux);
-        complete &= ratio.is_some();
-        let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0}"));
-        let unit = turns.units.get(result).map_or("", String::as_str);
-        let shown = ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
-        println!("{result:<22}{cpus:>5}{:>12}{:>12}{shown:>8}  {unit}", cell(pollux), cell(linux));
-        let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.3}"));
-        let _ = writeln!(csv, "{result},{cpus},{},{},{},{unit}", number(pollux), number(linux), number(ratio));
+const HEAD: &str = "                       CPUs      Pollux       Linux   ratio       spread  goal    (more is better)";
+
+/// What is shown and written of all tests.
+#[derive(Default)]
+struct Report {
+    csv: String,
+    markdown: String,
+    measured: usize,
+    met: usize,
+    is_incomplete: bool,
+}
+
+impl Report {
+    /// Prints and keeps the results of `test`.
+    fn take(&mut self, test: &Test, cpus: u8, rounds: &Rounds) {
+        for result in &test.results {
+            let unit = rounds.units.get(result).map_or("", String::as_str);
+            let Some(Comparison { pollux, linux, ratio, spread: (low, high) }) = rounds.compare(result) else {
+                println!("{result:<22}{cpus:>5}  no result");
+                self.is_incomplete = true;
+                continue;
+            };
+            let verdict = if ratio >= test.goal { "met" } else { "not met" };
+            self.measured += 1;
+            self.met += usize::from(ratio >= test.goal);
+            let goal = test.goal;
+            println!(
+                "{result:<22}{cpus:>5}{pollux:>12.0}{linux:>12.0}{ratio:>8.2}  {low:>5.2}-{high:<5.2}{goal:>6.2}  {verdict:<8} {unit}"
+            );
+            let _ = writeln!(
+                self.csv,
+                "{result},{cpus},{pollux:.3},{linux:.3},{ratio:.3},{low:.3},{high:.3},{goal:.2},{unit}"
+            );
+            let _ = writeln!(
+                self.markdown,
+                "|`{result}`|{cpus}|{pollux:.0}|{linux:.0}|{unit}|{ratio:.2}|{low:.2} to {high:.2}|{goal:.2}|{verdict}|"
+            );
+        }
     }
-    complete
+
+    fn summary(&self) -> String {
+        format!("{} of {} results meet their goal.", self.met, self.measured)
+    }
+
+    /// The committed page.
+    fn page(&self, project: &Project, rounds: u32) -> Result<String> {
+        Ok(format!(
+            "<!-- Written by `make bench-wall FLAGS=--page`; do not edit. -->\n\
+             # Against the clock\n\n\
+             Commit {}, `make bench-wall FLAGS='--page --rounds {rounds}'`, {}.\n\n\
+             Real programs inside the guest, with their clients; more is better. Pollux and Debian's Linux (at its fastest settings, as in\n\
+             `RESULTS.md`) take turns, {rounds} each. The ratio is the median of the rounds' ratios, the spread their least and greatest: QEMU\n\
+             emulates the processor, on a machine with two, so only ratios mean something, and small differences nothing.\n\n\
+             |result|CPUs|Pollux|Linux|unit|ratio|spread|goal||\n|-|-:|-:|-:|-|-:|-|-:|-|\n{}\n{}\n",
+            commit(project)?,
+            qemu_version()?,
+            self.markdown,
+            self.summary()
+        ))
+    }
 }
 
 #[cfg(test)]
@@ -211,20 +299,37 @@ mod tests_of_wall {
         assert_eq!(test.name, "redis");
         assert_eq!(test.needs, ["redis-check-rdb", "redis-benchmark"]);
         assert_eq!(test.results.len(), 4);
+        assert!((test.goal - 1.3).abs() < f64::EPSILON);
         for name in ["bandwidth", "hackbench", "memcached", "nginx", "perf"] {
             assert!(!Test::read(&directory.join(format!("{name}.sh"))).unwrap().results.is_empty());
         }
         assert!(Test::read(&directory.join("common.sh")).is_err());
     }
 
-    #[test]
-    fn the_median_of_the_turns_counts() {
-        let mut turns = Turns::default();
-        for number in ["1", "30", "2"] {
-            turns.take(Kernel::Pollux, &format!("noise\nresult a {number} MB/s\nresult broken\n"));
+    fn rounds(pollux: [&str; 3], linux: [&str; 3]) -> Rounds {
+        let mut rounds = Rounds::default();
+        for round in 0..3 {
+            for (kernel, numbers) in [(Kernel::Pollux, pollux), (Kernel::Best, linux)] {
+                let number = numbers[round as usize];
+                rounds.take(round, kernel, &format!("noise\nresult a {number} MB/s\nresult broken\n"));
+            }
         }
-        assert_eq!(turns.median("a", Kernel::Pollux), Some(2.0));
-        assert_eq!(turns.median("a", Kernel::Best), None);
-        assert_eq!(turns.units["a"], "MB/s");
+        rounds
+    }
+
+    #[test]
+    fn what_hits_both_turns_of_a_round_does_not_count() {
+        let rounds = rounds(["10", "4", "20"], ["5", "2", "5"]);
+        let expected = Comparison { pollux: 10.0, linux: 5.0, ratio: 2.0, spread: (2.0, 4.0) };
+        assert_eq!(rounds.compare("a"), Some(expected));
+        assert_eq!(rounds.units["a"], "MB/s");
+        assert_eq!(rounds.compare("b"), None);
+    }
+
+    #[test]
+    fn a_round_with_one_turn_counts_for_no_ratio() {
+        let rounds = rounds(["10", "none", "20"], ["5", "1", "none"]);
+        let expected = Comparison { pollux: 15.0, linux: 3.0, ratio: 2.0, spread: (2.0, 2.0) };
+        assert_eq!(rounds.compare("a"), Some(expected));
     }
 }
