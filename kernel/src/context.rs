@@ -191,7 +191,7 @@ impl Context<'_> {
         let mut reader = self.reader(address, bytes.len())?;
         let mut dst = VmWriter::from(bytes);
         if dst.avail() >= BULK {
-            self.vm.copy_in(&mut reader, &mut dst);
+            self.vm.copy_in(&mut reader, core::slice::from_mut(&mut dst));
         }
         reader.read_fallible(&mut dst)?;
         Ok(())
@@ -206,7 +206,7 @@ impl Context<'_> {
         let mut writer = self.writer(address, bytes.len())?;
         let mut src = VmReader::from(bytes);
         if src.remain() >= BULK {
-            self.vm.copy_out(&mut writer, &mut src);
+            self.vm.copy_out(&mut writer, core::slice::from_mut(&mut src));
         }
         writer.write_fallible(&mut src)?;
         Ok(())

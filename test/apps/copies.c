@@ -158,6 +158,68 @@ TEST(body_long_copies_respect_protection) {
     check_painted(to, 8192, 10);
 }
 
+// A packet ends a read, also one that began with a stream of bytes; what does not fit of it is lost (pipe(2), O_DIRECT).
+TEST(body_long_reads_end_with_a_packet) {
+    unsigned char *from = pages(ROOM), *to = pages(ROOM);
+    paint(from, 12000, 1);
+    struct pipe_ends ends = make_pipe(0);
+    for (int fits = 0; fits < 2; fits++) {
+        OK(fcntl(ends.w, F_SETFL, 0));
+        CHECK_EQ(OK(write(ends.w, from, 8192)), 8192);
+        OK(fcntl(ends.w, F_SETFL, O_DIRECT));
+        CHECK_EQ(OK(write(ends.w, from + 8192, 100)), 100);
+        CHECK_EQ(OK(write(ends.w, from + 8292, 3000)), 3000);
+        CHECK_EQ(OK(write(ends.w, from + 11292, 50)), 50);
+        CHECK_EQ(OK(read(ends.r, to, fits ? 20000 : 8232)), fits ? 8292 : 8232);
+        check_painted(to, fits ? 8292 : 8232, 1);
+        CHECK_EQ(OK(read(ends.r, to + 8292, 20000)), 3000);
+        CHECK_EQ(OK(read(ends.r, to + 11292, 20000)), 50);
+        CHECK_EQ(memcmp(to + 8292, from + 8292, 3050), 0);
+    }
+}
+
+// A packet that fits behind the last bytes of a stream joins them.
+TEST(body_packets_join_a_stream_before_them) {
+    unsigned char *from = pages(ROOM), *to = pages(ROOM);
+    paint(from, 9000, 1);
+    struct pipe_ends ends = make_pipe(0);
+    CHECK_EQ(OK(write(ends.w, from, 5000)), 5000);
+    OK(fcntl(ends.w, F_SETFL, O_DIRECT));
+    CHECK_EQ(OK(write(ends.w, from + 5000, 100)), 100);
+    CHECK_EQ(OK(write(ends.w, from + 5100, 3000)), 3000);
+    CHECK_EQ(OK(write(ends.w, from + 8100, 92)), 92);
+    CHECK_EQ(OK(write(ends.w, from + 8192, 1)), 1);
+    CHECK_EQ(OK(read(ends.r, to, 5040)), 5040);
+    // The page is full, so this one is a packet.
+    CHECK_EQ(OK(write(ends.w, from + 8193, 9)), 9);
+    CHECK_EQ(OK(read(ends.r, to + 5040, 20000)), 8193 - 5040);
+    check_painted(to, 8193, 1);
+}
+
+// One read takes bytes of many writes, and ends with a message that carries a file.
+TEST(body_long_reads_end_with_a_file) {
+    unsigned char *from = pages(ROOM), *to = pages(ROOM);
+    paint(from, 60000, 1);
+    int ends[2];
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+    for (size_t done = 0; done < 30000; done += 6000)
+        CHECK_EQ(OK(write(ends[0], from + done, 6000)), 6000);
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = {0};
+    struct iovec iov = {from + 30000, 20000};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    *header = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
+    memcpy(CMSG_DATA(header), &ends[0], sizeof(int));
+    CHECK_EQ(OK(sendmsg(ends[0], &message, 0)), 20000);
+    CHECK_EQ(OK(write(ends[0], from + 50000, 10000)), 10000);
+    CHECK_EQ(OK(read(ends[1], to, 60000)), 50000);
+    CHECK_EQ(OK(read(ends[1], to + 50000, 30000)), 10000);
+    check_painted(to, 60000, 1);
+}
+
 struct family {
     unsigned char *bytes;
     struct pipe_ends go;

@@ -87,10 +87,19 @@ impl<'a> IoSrc<'a> {
     /// [`Self::read`] apart, so that short reads keep what they handle in registers.
     #[inline(never)]
     fn read_long(&mut self, mut dst: VmWriter<'_, Infallible>) -> Result<usize> {
+        self.read_into(core::slice::from_mut(&mut dst))
+    }
+
+    /// Fills one place after the other as far as all last: of long reads the fastest.
+    ///
+    /// # Errors
+    /// `EFAULT` as for [`Self::read`].
+    pub fn read_into(&mut self, dst: &mut [VmWriter<'_, Infallible>]) -> Result<usize> {
         let mut total = 0;
-        while dst.has_avail() && self.advance() {
-            total += self.user.map_or(0, |user| user.copy_in(&mut self.current, &mut dst));
-            match self.current.read_fallible(&mut dst) {
+        while self.advance() {
+            total += self.user.map_or(0, |user| user.copy_in(&mut self.current, dst));
+            let Some(place) = dst.iter_mut().find(|place| place.has_avail()) else { break };
+            match self.current.read_fallible(place) {
                 Ok(count) => total += count,
                 Err((_, count)) if total + count > 0 => return Ok(total + count),
                 Err((error, _)) => return Err(error.into()),
@@ -193,10 +202,19 @@ impl<'a> IoDst<'a> {
     /// [`Self::write`] apart, so that short writes keep what they handle in registers.
     #[inline(never)]
     fn write_long(&mut self, mut src: VmReader<'_, Infallible>) -> Result<usize> {
+        self.write_from(core::slice::from_mut(&mut src))
+    }
+
+    /// Takes from one place after the other as far as all last: of long writes the fastest.
+    ///
+    /// # Errors
+    /// `EFAULT` as for [`Self::write`].
+    pub fn write_from(&mut self, src: &mut [VmReader<'_, Infallible>]) -> Result<usize> {
         let mut total = 0;
-        while src.has_remain() && self.advance() {
-            total += self.user.map_or(0, |user| user.copy_out(&mut self.current, &mut src));
-            match self.current.write_fallible(&mut src) {
+        while self.advance() {
+            total += self.user.map_or(0, |user| user.copy_out(&mut self.current, src));
+            let Some(place) = src.iter_mut().find(|place| place.has_remain()) else { break };
+            match self.current.write_fallible(place) {
                 Ok(count) => total += count,
                 Err((_, count)) if total + count > 0 => return Ok(total + count),
                 Err((error, _)) => return Err(error.into()),

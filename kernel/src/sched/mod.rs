@@ -8,7 +8,7 @@
 //! # Protocol
 //! - A woken task goes to an idle CPU if its last one is busy and another idles, else to the tail of its last CPU's queue.
 //! - A CPU whose queue is empty steals the longest waiting task of the longest queue, and only then runs its idle task.
-//! - The idle task halts the CPU; an enqueue on an idle CPU names that CPU to OSTD, which kicks it by an interrupt.
+//! - The idle task lingers and then halts the CPU; an enqueue on an idle CPU names that CPU to OSTD, which kicks it by an interrupt.
 //! - A task is preempted on its way to user mode when its slice is over and another task waits, never inside the kernel.
 //!
 //! # Quiescent states
@@ -30,9 +30,12 @@
 //! Each queue has one spin lock, taken with IRQs disabled: callers are in any context. No function holds two of them.
 //! Lengths and idle flags are mirrored in atomics so that choosing a CPU takes no lock; a stale value only costs balance.
 
-use core::sync::atomic::{
-    AtomicBool, AtomicU64, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
+use core::{
+    hint::spin_loop,
+    sync::atomic::{
+        AtomicBool, AtomicU64, AtomicUsize,
+        Ordering::{Acquire, Relaxed, Release},
+    },
 };
 
 use ostd::{
@@ -58,6 +61,9 @@ pub const SLICE_TICKS: u32 = 4;
 
 /// Ticks after which a CPU switches tasks even if nothing waits: see *Quiescent states*.
 const QUIESCENCE_TICKS: u32 = 10;
+
+/// How long a CPU without tasks waits for one before it halts.
+const LINGER_NANOS: u64 = 50_000;
 
 /// Injects the scheduler into OSTD. Call once, on the boot CPU, before the first task exists.
 pub fn init() {
@@ -122,12 +128,34 @@ fn idle() {
         if now != before || time::poll_while_idle() {
             continue;
         }
-        if core::mem::replace(&mut switches, now) == now {
+        if core::mem::replace(&mut switches, now) != now {
+            if linger() {
+                continue;
+            }
+        } else {
             // Idle for longer than a moment: lets go of the address space that was active last.
             vm::nowhere().space().activate();
         }
         halt_cpu();
     }
+}
+
+/// A CPU that has just run out of tasks waits a while for one that another CPU wakes: whoever passes work to and fro by pipe or
+/// socket is back soon, and it takes much longer to wake a halted processor, of a virtual machine above all (Linux's
+/// `haltpoll`). Returns whether a task came.
+fn linger() -> bool {
+    let cpu = disable_preempt().current_cpu();
+    let Some(queue) = SCHEDULER.get().filter(|_| num_cpus() > 1).map(|scheduler| scheduler.queue(cpu)) else {
+        return false;
+    };
+    let until = time::now_monotonic().saturating_add(LINGER_NANOS);
+    while queue.waiting.load(Relaxed) == 0 {
+        if time::now_monotonic() >= until {
+            return false;
+        }
+        spin_loop();
+    }
+    true
 }
 
 /// How often this CPU switched to another task.

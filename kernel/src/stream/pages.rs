@@ -2,6 +2,7 @@
 
 //! The pages that hold the bytes of a [stream](super), each allocated when it is first written.
 
+use arrayvec::ArrayVec;
 use ostd::mm::{Frame, FrameAllocOptions, io::util::HasVmReaderWriter};
 use spin::Once;
 
@@ -10,6 +11,9 @@ use crate::{
     file::{IoDst, IoSrc},
     prelude::*,
 };
+
+/// How many pages are copied at once.
+const GROUP: usize = 16;
 
 /// The pages of one stream. Which bytes of them mean something is in its [`Ring`](super::Ring).
 pub struct Pages {
@@ -43,24 +47,56 @@ impl Pages {
             filled.merged = len;
         }
         let fresh = len - filled.merged;
-        for page in plan.pages() {
-            let count = (fresh - filled.fresh).min(PAGE_SIZE);
-            if count == 0 {
-                break;
-            }
-            if let Err(error) = self.fill_page(page, 0, count, src) {
+        if fresh > PAGE_SIZE {
+            let result = self.fill_many(plan, src, fresh, &mut filled.fresh);
+            return (filled, result);
+        }
+        for page in plan.pages().take(usize::from(fresh > 0)) {
+            if let Err(error) = self.fill_page(page, 0, fresh, src) {
                 return (filled, Err(error));
             }
-            filled.fresh += count;
+            filled.fresh = fresh;
         }
         (filled, Ok(()))
     }
 
+    /// Fills the free pages of `plan` with up to `len` bytes, and says by `filled` how many of them are in pages without a fault.
+    #[inline(never)]
+    fn fill_many(&self, plan: &WritePlan, src: &mut IoSrc<'_>, len: usize, filled: &mut usize) -> Result<()> {
+        let mut pages = plan.pages().peekable();
+        while *filled < len && pages.peek().is_some() {
+            let mut wanted = 0;
+            let mut writers: ArrayVec<_, GROUP> = ArrayVec::new();
+            for page in pages.by_ref().take(GROUP) {
+                let count = (len - *filled - wanted).min(PAGE_SIZE);
+                if count == 0 {
+                    break;
+                }
+                let mut writer = self.frame(page)?.writer();
+                writer.limit(count);
+                writers.push(writer);
+                wanted += count;
+            }
+            let count = src.read_into(&mut writers)?;
+            if count < wanted {
+                *filled += count - count % PAGE_SIZE;
+                return Err(EFAULT);
+            }
+            *filled += count;
+        }
+        Ok(())
+    }
+
+    /// The frame of a page, made if this is its first use.
+    #[inline]
+    fn frame(&self, page: usize) -> Result<&Frame<()>> {
+        let frame = self.frames.get(page).ok_or(EFAULT)?;
+        Ok(frame.try_call_once(|| FrameAllocOptions::new().zeroed(false).alloc_frame())?)
+    }
+
     #[inline(never)]
     fn fill_page(&self, page: usize, offset: usize, len: usize, src: &mut IoSrc<'_>) -> Result<()> {
-        let frame = self.frames.get(page).ok_or(EFAULT)?;
-        let frame = frame.try_call_once(|| FrameAllocOptions::new().zeroed(false).alloc_frame())?;
-        let mut writer = frame.writer();
+        let mut writer = self.frame(page)?.writer();
         writer.skip(offset).limit(len);
         if src.read(&mut writer)? < len { Err(EFAULT) } else { Ok(()) }
     }
@@ -69,12 +105,43 @@ impl Pages {
     ///
     /// # Errors
     /// `EFAULT` beside what was copied before.
+    #[inline]
     pub fn drain(&self, plan: &ReadPlan, dst: &mut IoDst<'_>, len: usize) -> (usize, Result<()>) {
+        let Some((page, offset, available)) = plan.pieces().next() else { return (0, Ok(())) };
+        if available < len {
+            return self.drain_many(plan, dst, len);
+        }
+        let outcome = self.drain_page(page, offset, len, dst);
+        (if outcome.is_ok() { len } else { 0 }, outcome)
+    }
+
+    #[inline(never)]
+    fn drain_many(&self, plan: &ReadPlan, dst: &mut IoDst<'_>, len: usize) -> (usize, Result<()>) {
         let mut total = 0;
-        for (page, offset, available) in plan.pieces() {
-            let count = available.min(len - total);
-            if let Err(error) = self.drain_page(page, offset, count, dst) {
-                return (total, Err(error));
+        let mut pieces = plan.pieces().peekable();
+        while total < len && pieces.peek().is_some() {
+            let mut wanted = 0;
+            let mut readers: ArrayVec<_, GROUP> = ArrayVec::new();
+            let mut ends: ArrayVec<_, GROUP> = ArrayVec::new();
+            for (page, offset, available) in pieces.by_ref().take(GROUP) {
+                let count = available.min(len - total - wanted);
+                if count == 0 {
+                    break;
+                }
+                let Some(frame) = self.frames.get(page).and_then(Once::get) else {
+                    return (total, Err(EFAULT));
+                };
+                let mut reader = frame.reader();
+                reader.skip(offset).limit(count);
+                readers.push(reader);
+                wanted += count;
+                ends.push(wanted);
+            }
+            let outcome = dst.write_from(&mut readers);
+            let count = *outcome.as_ref().unwrap_or(&0);
+            if count < wanted {
+                let whole = ends.iter().rev().find(|end| **end <= count).copied().unwrap_or(0);
+                return (total + whole, Err(outcome.err().unwrap_or(EFAULT)));
             }
             total += count;
         }

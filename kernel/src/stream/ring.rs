@@ -94,6 +94,13 @@ pub struct Piece {
     pub is_packet: bool,
 }
 
+impl Piece {
+    /// Whether a read of `wanted` bytes should plan for what comes behind this piece, too: there is probably more.
+    pub fn begins_long_read(&self, wanted: usize) -> bool {
+        self.len >= PAGE_SIZE / 2 && self.len < wanted && !self.is_packet
+    }
+}
+
 /// Bytes to read, page by page.
 pub struct ReadPlan {
     slots: ArrayVec<Slot, PLAN_SLOTS>,
@@ -128,6 +135,12 @@ impl ReadPlan {
     /// Bytes in all.
     pub fn bytes(&self) -> usize {
         self.slots.iter().map(|slot| usize::from(slot.len)).sum()
+    }
+
+    /// Whether the first `len` bytes reach into a packet, which ends a read.
+    pub fn reaches_packet(&self, len: usize) -> bool {
+        let last = self.slots.last().filter(|slot| slot.kind == Kind::Packet);
+        last.is_some_and(|packet| len > self.bytes() - usize::from(packet.len))
     }
 
     /// Page, offset and length of each piece.

@@ -22,21 +22,34 @@ use crate::prelude::*;
 /// The fewest bytes that make the way through frames worth it.
 pub const BULK: usize = 1024;
 /// The most bytes that are copied at once.
-const STEP: usize = 4 * PAGE_SIZE;
+const STEP: usize = 16 * PAGE_SIZE;
 
 impl AddressSpace {
-    /// Copies from the caller's memory, to which `src` refers, until either ends or a page cannot be had. The address space
-    /// must be the active one. The answer is the number of bytes; a few last ones may be left over although they could be read.
+    /// Copies from the caller's memory, to which `src` refers, to one place after the other, until either ends or a page cannot
+    /// be had. The address space must be the active one. The answer is the number of bytes; a few last ones may be left over
+    /// although they could be read.
     #[inline(never)]
-    pub fn copy_in(&self, src: &mut VmReader<'_, Fallible>, dst: &mut VmWriter<'_, Infallible>) -> usize {
+    pub fn copy_in(&self, src: &mut VmReader<'_, Fallible>, dst: &mut [VmWriter<'_, Infallible>]) -> usize {
         let mut total = 0;
         loop {
-            let (address, step) = (src.cursor().addr(), src.remain().min(dst.avail()).min(STEP));
+            let room = dst.iter().map(VmWriter::avail).sum();
+            let (address, step) = (src.cursor().addr(), src.remain().min(room).min(STEP));
             if step < BULK || !page_offsets(address, step).all(|at| src.clone().skip(at).read_val::<u8>().is_ok()) {
                 return total;
             }
+            let mut places = dst.iter_mut();
+            let mut place = places.next();
             let copied = self.copy_frames(address, step, PageFlags::R, |frame, within, len| {
-                frame.reader().skip(within).limit(len).read(dst);
+                let mut part = frame.reader();
+                part.skip(within).limit(len);
+                while part.has_remain()
+                    && let Some(writer) = &mut place
+                {
+                    part.read(writer);
+                    if !writer.has_avail() {
+                        place = places.next();
+                    }
+                }
             });
             src.skip(copied);
             total += copied;
@@ -46,23 +59,36 @@ impl AddressSpace {
         }
     }
 
-    /// Copies to the caller's memory, to which `dst` refers, until either ends or a page cannot be had. The address space must
-    /// be the active one. The answer is the number of bytes; a few last ones may be left over although they could be written.
+    /// Copies to the caller's memory, to which `dst` refers, from one place after the other, until either ends or a page cannot
+    /// be had. The address space must be the active one. The answer is the number of bytes; a few last ones may be left over
+    /// although they could be written.
     #[inline(never)]
-    pub fn copy_out(&self, dst: &mut VmWriter<'_, Fallible>, src: &mut VmReader<'_, Infallible>) -> usize {
+    pub fn copy_out(&self, dst: &mut VmWriter<'_, Fallible>, src: &mut [VmReader<'_, Infallible>]) -> usize {
         let mut total = 0;
         loop {
-            let (address, step) = (dst.cursor().addr(), dst.avail().min(src.remain()).min(STEP));
+            let left = src.iter().map(VmReader::remain).sum();
+            let (address, step) = (dst.cursor().addr(), dst.avail().min(left).min(STEP));
             // What is written so early is what will be there in the end.
             let mut touch = |at| {
-                let mut byte = src.clone();
-                dst.clone_exclusive().skip(at).write_fallible(byte.skip(at).limit(1)).is_ok()
+                let byte = byte_at(src, at);
+                byte.is_some_and(|mut byte| dst.clone_exclusive().skip(at).write_fallible(&mut byte).is_ok())
             };
             if step < BULK || !page_offsets(address, step).all(&mut touch) {
                 return total;
             }
+            let mut places = src.iter_mut();
+            let mut place = places.next();
             let copied = self.copy_frames(address, step, PageFlags::W, |frame, within, len| {
-                frame.writer().skip(within).limit(len).write(src);
+                let mut part = frame.writer();
+                part.skip(within).limit(len);
+                while part.has_avail()
+                    && let Some(reader) = &mut place
+                {
+                    part.write(reader);
+                    if !reader.has_remain() {
+                        place = places.next();
+                    }
+                }
             });
             dst.skip(copied);
             total += copied;
@@ -111,4 +137,17 @@ impl AddressSpace {
 fn page_offsets(address: Vaddr, len: usize) -> impl Iterator<Item = usize> {
     let second = PAGE_SIZE - address % PAGE_SIZE;
     core::iter::once(0).chain((second..len).step_by(PAGE_SIZE))
+}
+
+/// The byte after the first `at` ones.
+fn byte_at<'a>(src: &[VmReader<'a, Infallible>], mut at: usize) -> Option<VmReader<'a, Infallible>> {
+    for place in src {
+        if at < place.remain() {
+            let mut byte = place.clone();
+            byte.skip(at).limit(1);
+            return Some(byte);
+        }
+        at -= place.remain();
+    }
+    None
 }

@@ -31,7 +31,7 @@ use crate::{
     file::{AccessMode, Description, IoDst, IoSrc, StatusFlags},
     fs::{AnonInode, AnonKind, Inode},
     prelude::*,
-    stream::{Ends, Kind, Merge},
+    stream::{Ends, Kind, Merge, Pages},
 };
 
 /// Pages of a new pipe.
@@ -60,8 +60,8 @@ impl Writing {
     /// A write of `total` bytes, as packets if the description is in packet mode.
     pub fn new(total: usize, status: StatusFlags) -> Self {
         let kind = if status.contains(StatusFlags::DIRECT) { Kind::Packet } else { Kind::Stream };
-        let merge = if kind == Kind::Stream { Merge::OddBytes } else { Merge::Nothing };
-        Self { total, done: 0, kind, merge }
+        // As on Linux, a packet that fits behind the last bytes of a stream joins them.
+        Self { total, done: 0, kind, merge: Merge::OddBytes }
     }
 }
 
@@ -141,7 +141,17 @@ impl Pipe {
             let Some(piece) = piece else {
                 return if total > 0 || writers == 0 { Some(Ok(total)) } else { None };
             };
-            let count = piece.len.min(len - total);
+            let wanted = len - total;
+            if piece.begins_long_read(wanted) {
+                let (count, outcome) = self.read_long(&pages, dst, wanted);
+                total += count;
+                match outcome {
+                    Err(error) => return Some(if total > 0 { Ok(total) } else { Err(error) }),
+                    Ok(is_over) if is_over || total == len => return Some(Ok(total)),
+                    Ok(_) => continue,
+                }
+            }
+            let count = wanted.min(piece.len);
             if let Err(error) = pages.drain_piece(&piece, dst, count) {
                 return Some(if total > 0 { Ok(total) } else { Err(error) });
             }
@@ -151,6 +161,15 @@ impl Pipe {
                 return Some(Ok(total));
             }
         }
+    }
+
+    /// Reads several pages at once. The answer is how many bytes, and whether a packet ends the read.
+    #[inline(never)]
+    fn read_long(&self, pages: &Pages, dst: &mut IoDst<'_>, len: usize) -> (usize, Result<bool>) {
+        let plan = self.state.read(|state| state.ring.plan_read(len));
+        let (count, outcome) = pages.drain(&plan, dst, len);
+        self.free(count);
+        (count, outcome.map(|()| plan.reaches_packet(count)))
     }
 
     /// One more opener. Tells those who wait in `open(2)`, and (as Linux does) whoever watches the reading side. Returns who had

@@ -22,7 +22,7 @@ use crate::{
     file::IoDst,
     net::Shutdown,
     prelude::*,
-    stream::{Ends, Piece},
+    stream::{Ends, Pages, Piece},
 };
 
 /// Pages of a direction to begin with; more come when they are needed.
@@ -163,16 +163,36 @@ impl Connection {
                 ReadStep::Nothing => return None,
                 ReadStep::Special => return Some(Plain::Special),
             };
-            let count = piece.len.min(len - total);
-            if let Err(error) = pages.drain_piece(&piece, dst, count) {
-                return Some(if total > 0 { Plain::Bytes(total) } else { Plain::Faulted(error) });
+            let wanted = len - total;
+            let (count, outcome) = if piece.begins_long_read(wanted) {
+                self.drain_long(from, &pages, dst, wanted)
+            } else {
+                let count = piece.len.min(wanted);
+                let outcome = pages.drain_piece(&piece, dst, count);
+                (if outcome.is_ok() { count } else { 0 }, outcome)
+            };
+            if count > 0 {
+                self.consume_plain(from, count);
+                total += count;
             }
-            self.consume_plain(from, count);
-            total += count;
-            if total == len {
-                return Some(Plain::Bytes(total));
+            match outcome {
+                Err(error) if total == 0 => return Some(Plain::Faulted(error)),
+                Err(_) => return Some(Plain::Bytes(total)),
+                Ok(()) if total == len => return Some(Plain::Bytes(total)),
+                Ok(()) => {}
             }
         }
+    }
+
+    /// Copies several pages at once.
+    #[inline(never)]
+    fn drain_long(&self, from: usize, pages: &Pages, dst: &mut IoDst<'_>, len: usize) -> (usize, Result<()>) {
+        // Somebody may have added a special record meanwhile, which does not belong to it.
+        let plan = self.state.read(|state| {
+            let direction = &state.directions[from];
+            (direction.special == 0).then(|| direction.ring.plan_read(len))
+        });
+        plan.map_or((0, Ok(())), |plan| pages.drain(&plan, dst, len))
     }
 
     /// Frees bytes that were read from direction `from`. A record that is over is an edge for the writer, if it has room.
