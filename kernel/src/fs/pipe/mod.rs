@@ -37,6 +37,9 @@ use crate::{
 /// Pages of a new pipe.
 const DEFAULT_SLOTS: usize = 16;
 
+/// The most bytes that are copied out at once.
+const READ_STEP: usize = 4 * PAGE_SIZE;
+
 /// What somebody who waits in `open(2)` for the other side registers for. No pipe ever reports it.
 const PARTNER: IoEvents = IoEvents::MSG;
 
@@ -163,9 +166,10 @@ impl Pipe {
         }
     }
 
-    /// Reads several pages at once. The answer is how many bytes, and whether a packet ends the read.
+    /// Reads several pages at once: not all, so that a writer who waits for room can go on meanwhile on another CPU. The answer is how many bytes, and whether a packet ends the read.
     #[inline(never)]
     fn read_long(&self, pages: &Pages, dst: &mut IoDst<'_>, len: usize) -> (usize, Result<bool>) {
+        let len = len.min(READ_STEP);
         let plan = self.state.read(|state| state.ring.plan_read(len));
         let (count, outcome) = pages.drain(&plan, dst, len);
         self.free(count);
