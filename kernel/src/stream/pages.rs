@@ -51,7 +51,9 @@ impl Pages {
             let result = self.fill_many(plan, src, fresh, &mut filled.fresh);
             return (filled, result);
         }
-        for page in plan.pages().take(usize::from(fresh > 0)) {
+        if fresh > 0
+            && let Some(page) = plan.pages().next()
+        {
             if let Err(error) = self.fill_page(page, 0, fresh, src) {
                 return (filled, Err(error));
             }

@@ -9,7 +9,7 @@
 //!
 //! # Concurrency
 //! Frames are used under the lock of their page table node: meanwhile no page can be unmapped, lose rights, or be shared with
-//! a child by `fork(2)`. Preemption is off for the copy of [`STEP`] bytes, into or out of kernel memory, which cannot fault.
+//! a child by `fork(2)`. Preemption is off for the copy of 64 KiB at most, into or out of kernel memory, which cannot fault.
 
 use ostd::{
     mm::{Infallible, PageFlags, UFrame, io::util::HasVmReaderWriter, vm_space::VmQueriedItem},
