@@ -7,10 +7,9 @@
 //!
 //! - [`SpinLock`] is a leaf-level, IRQ-safe lock: in the kernel it disables local interrupts while it is held, because
 //!   notifications arrive in interrupt context.
-//! - [`Mutex`] may sleep: it is held while user memory is written and while other files are asked. In the kernel it is OSTD's,
-//!   tried once before the way that can sleep: nearly always nobody holds it, and the trial is a quarter of the price.
-//! - `Turn` sleeps, too, guards no data, and is cheaper still ([`TurnLock`](crate::turn::TurnLock)). Models of what is done
-//!   under it take it for granted; `loom_turn` proves it.
+//! - `Turn` may sleep: it is held while user memory is written and while other files are asked. It guards no data
+//!   ([`TurnLock`](crate::turn::TurnLock)). Models of what is done under it take it for granted; `loom_turn` proves it.
+//! - [`Mutex`] is a turn with data ([`turn::Mutex`](crate::turn::Mutex)).
 //! - `Arc` is `alloc`'s in every build. Loom's own cannot hold a `dyn Observer`; the price is that loom does not
 //!   explore reorderings *inside* the reference count, which is not ours to prove.
 
@@ -32,7 +31,7 @@ pub(crate) use under_model::{Lock as Mutex, Lock as SpinLock, Turn};
 
 #[cfg(all(feature = "ostd", not(any(loom, shuttle))))]
 mod in_kernel {
-    use ostd::sync::{MutexGuard, WaitQueue};
+    use ostd::sync::WaitQueue;
 
     use crate::turn::{Queue, TurnLock};
 
@@ -52,19 +51,12 @@ mod in_kernel {
         }
     }
 
-    pub(crate) struct Mutex<T>(ostd::sync::Mutex<T>);
+    pub(crate) type Mutex<T> = crate::turn::Mutex<T, WaitQueue>;
 
     impl<T> Mutex<T> {
-        pub(crate) const fn new(value: T) -> Self {
-            Self(ostd::sync::Mutex::new(value))
-        }
-
-        #[inline]
-        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            match self.0.try_lock() {
-                Some(guard) => guard,
-                None => self.0.lock(),
-            }
+        /// A mutex that nobody holds.
+        pub const fn new(data: T) -> Self {
+            Self::with_queue(data, WaitQueue::new())
         }
     }
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! A sleeping lock that guards no data of its own, and costs one atomic operation each way while nobody waits for it.
+//! Sleeping locks: one that guards no data of its own, and costs one atomic operation each way while nobody waits for it, and a
+//! mutex made of it.
 //!
 //! # Role
 //!
 //! The turn of a harvest ([`epoll`](crate::epoll)) is taken and given back by every `epoll_wait(2)` that finds something, and is
-//! hardly ever contended. OSTD's mutex looks at its wait queue at each release; this one knows from its word whether it has to.
+//! hardly ever contended. OSTD's mutex looks at its wait queue at each release, which costs as much as all the rest; these know
+//! from their word whether they have to.
 //!
 //! # Protocol
 //!
@@ -17,7 +19,11 @@
 //!   finds `CONTENDED`, and a thread to wake.
 //! - **K2** A thread that waited owns the lock as `CONTENDED`, for it cannot know whether it was the last: its release wakes the next.
 
-use crate::sync::{AtomicU32, Ordering};
+use core::ops::{Deref, DerefMut};
+
+use spin::mutex::{SpinMutex, SpinMutexGuard};
+
+use crate::sync::{AtomicU32, Ordering, const_unless_modelled};
 
 const FREE: u32 = 0;
 const TAKEN: u32 = 1;
@@ -48,7 +54,14 @@ pub struct TurnGuard<'a, Q: Queue>(&'a TurnLock<Q>);
 impl<Q: Queue> TurnLock<Q> {
     /// A lock that nobody holds.
     pub fn new() -> Self {
-        Self { word: AtomicU32::new(FREE), queue: Q::new() }
+        Self::with_queue(Q::new())
+    }
+
+    const_unless_modelled! {
+        /// A lock that nobody holds, with this queue, which is empty.
+        pub fn with_queue(queue: Q) -> Self {
+            Self { word: AtomicU32::new(FREE), queue }
+        }
     }
 
     /// Takes the lock; sleeps while somebody else has it.
@@ -82,5 +95,57 @@ impl<Q: Queue> Drop for TurnGuard<'_, Q> {
         if lock.word.swap(FREE, Ordering::AcqRel) == CONTENDED {
             lock.queue.wake_one();
         }
+    }
+}
+
+/// Data that one thread at a time may use: a turn, and a spin lock that only its holder takes. That one makes the data accessible without
+/// `unsafe`, and nobody ever waits for it.
+pub struct Mutex<T, Q: Queue> {
+    turn: TurnLock<Q>,
+    data: SpinMutex<T>,
+}
+
+/// The data is the holder's for as long as this lives.
+#[must_use]
+pub struct MutexGuard<'a, T, Q: Queue> {
+    // In the order in which they are let go.
+    data: SpinMutexGuard<'a, T>,
+    _turn: TurnGuard<'a, Q>,
+}
+
+impl<T, Q: Queue> Mutex<T, Q> {
+    const_unless_modelled! {
+        /// A mutex that nobody holds, with this queue, which is empty.
+        pub fn with_queue(data: T, queue: Q) -> Self {
+            Self { turn: TurnLock::with_queue(queue), data: SpinMutex::new(data) }
+        }
+    }
+
+    /// Takes the mutex; sleeps while somebody else has it.
+    #[inline]
+    pub fn lock(&self) -> MutexGuard<'_, T, Q> {
+        let turn = self.turn.lock();
+        MutexGuard { data: self.data.lock(), _turn: turn }
+    }
+
+    /// The data of a mutex that nobody else can take.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.data.get_mut()
+    }
+}
+
+impl<T, Q: Queue> Deref for MutexGuard<'_, T, Q> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.data
+    }
+}
+
+impl<T, Q: Queue> DerefMut for MutexGuard<'_, T, Q> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.data
     }
 }

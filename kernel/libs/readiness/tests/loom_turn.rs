@@ -19,7 +19,8 @@ use loom::{
 };
 use readiness::turn::{Queue, TurnLock};
 
-/// OSTD's wait queue: a thread goes into it, asks its condition and parks until its flag is raised.
+/// OSTD's wait queue: a thread goes into it, asks its condition and parks until its flag is raised. It leaves its place behind; whoever
+/// wakes the next finds the flag raised, and passes on.
 struct WaitQueue(Mutex<Vec<(thread::Thread, Arc<AtomicBool>)>>);
 
 impl Queue for WaitQueue {
@@ -35,6 +36,7 @@ impl Queue for WaitQueue {
         loop {
             self.0.lock().unwrap().push((thread::current(), is_woken.clone()));
             if condition() {
+                is_woken.swap(true, AcqRel);
                 return;
             }
             while !is_woken.swap(false, AcqRel) {
@@ -44,13 +46,15 @@ impl Queue for WaitQueue {
     }
 
     fn wake_one(&self) {
-        let first = {
-            let mut queue = self.0.lock().unwrap();
-            (!queue.is_empty()).then(|| queue.remove(0))
-        };
-        if let Some((thread, is_woken)) = first {
-            is_woken.swap(true, AcqRel);
-            thread.unpark();
+        loop {
+            let first = {
+                let mut queue = self.0.lock().unwrap();
+                (!queue.is_empty()).then(|| queue.remove(0))
+            };
+            let Some((thread, is_woken)) = first else { return };
+            if !is_woken.swap(true, AcqRel) {
+                return thread.unpark();
+            }
         }
     }
 }
