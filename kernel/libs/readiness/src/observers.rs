@@ -251,10 +251,17 @@ impl Observers {
     #[inline(never)]
     pub(crate) fn notify(&self, events: IoEvents, audience: Audience) -> Claim {
         let lists = self.lists.lock();
-        if lists.count == 1 && lists.slots.get(0).target.is_some() {
-            let (target, is_exclusive) = lists.only_one(events, audience);
+        let first = lists.slots.get(0);
+        if lists.count == 1
+            && let Some(target) = &first.target
+        {
+            let is_exclusive = first.is_exclusive();
+            if first.mask & events.bits() == 0 || !is_exclusive && matches!(audience, Audience::NextInTurn) {
+                return Claim::NotTaken;
+            }
+            let target = target.clone();
             drop(lists);
-            let claim = target.map_or(Claim::NotTaken, |target| target.on_ready(events));
+            let claim = target.on_ready(events);
             return if is_exclusive { claim } else { Claim::NotTaken };
         }
         drop(lists);
@@ -318,14 +325,6 @@ fn stored_mask(mask: IoEvents, mode: Mode) -> u32 {
 }
 
 impl Lists {
-    /// The target in the first slot, if `events` and `audience` are for it, and whether it is exclusive.
-    fn only_one(&self, events: IoEvents, audience: Audience) -> (Option<Arc<dyn Observer>>, bool) {
-        let slot = self.slots.get(0);
-        let is_exclusive = slot.is_exclusive();
-        let is_meant = slot.mask & events.bits() != 0 && (is_exclusive || matches!(audience, Audience::All));
-        (if is_meant { slot.target.clone() } else { None }, is_exclusive)
-    }
-
     fn insert(&mut self, target: Arc<dyn Observer>, mask: u32) -> Registration {
         let index = self.slots.occupy().expect("the caller checked for a vacancy");
         self.count += 1;

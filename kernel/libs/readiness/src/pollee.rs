@@ -80,6 +80,15 @@ impl Pollee {
         }
     }
 
+    /// The answer that is kept, if it still holds, also where hits are verified: for those who hold a lock and may not ask the file.
+    #[inline]
+    pub(crate) fn known(&self) -> Option<IoEvents> {
+        match self.word.look_up() {
+            Lookup::Fresh(events) => Some(events),
+            Lookup::Stale(_) => None,
+        }
+    }
+
     /// Adds an observer of `mask` (and of `ERR` and `HUP`, which everybody hears of). Ask the file *after* this call.
     ///
     /// Allocates only if the pollee never had so many observers before.
@@ -225,5 +234,11 @@ pub trait Pollable: Send + Sync {
     #[inline]
     fn cached(&self) -> Option<IoEvents> {
         self.pollee().cached()
+    }
+
+    /// The pollee, to keep, if what it has cached is always the whole answer of the file. An epoll asks it in place of the file
+    /// then, as long as it knows.
+    fn shared_pollee(&self) -> Option<&Arc<Pollee>> {
+        None
     }
 }

@@ -199,8 +199,23 @@ impl List {
         slab: &mut Slab<T, INLINE, CHUNK>,
         index: u32,
     ) {
-        let node = slab.node_mut(index);
+        self.prepare_last(slab.node_mut(index));
+        self.set_last(slab, index);
+    }
+
+    /// The first half of [`push_back`](List::push_back), for who has the node at hand: links it to the list.
+    #[inline]
+    pub(crate) fn prepare_last<T>(&self, node: &mut Node<T>) {
         (node.prev, node.next) = (self.tail, NIL);
+    }
+
+    /// The second half: links the list to the node at `index`.
+    #[inline]
+    pub(crate) fn set_last<T: Default, const INLINE: usize, const CHUNK: usize>(
+        &mut self,
+        slab: &mut Slab<T, INLINE, CHUNK>,
+        index: u32,
+    ) {
         match self.tail {
             NIL => self.head = index,
             tail => slab.node_mut(tail).next = index,

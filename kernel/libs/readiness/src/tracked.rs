@@ -33,7 +33,9 @@
 //! - **T2** Every side's version is bumped *before* the lock is dropped: nobody can see the new state by any other way and
 //!   still get the old answer.
 //! - **T3** Observers are called *after* the lock is dropped.
-//! - **T4** In debug builds the claim of an update is checked: an event that became ready and was not notified is a panic.
+//! - **T4** If somebody waits for what an update brings and the state [is the whole answer](Readiness::IS_WHOLE), the answer is
+//!   computed and published before the lock is dropped: whoever is told will ask, and finds it.
+//! - **T5** In debug builds the claim of an update is checked: an event that became ready and was not notified is a panic.
 //!
 //! # Concurrency
 //!
@@ -50,6 +52,10 @@ use crate::{IoEvents, Pollee, observers::Audience, pollee::VERIFY, sync::SpinLoc
 
 /// State that readiness depends on.
 pub trait Readiness {
+    /// Whether [`readiness`](Readiness::readiness) is all that the answers of the sides' pollees depend on, now and ever, and costs next to
+    /// nothing. Not so if a pollee outlives this state, and will answer for another one.
+    const IS_WHOLE: bool = false;
+
     /// What is ready on `side`. Must depend on nothing but `self`.
     fn readiness(&self, side: usize) -> IoEvents;
 }
@@ -63,10 +69,10 @@ pub struct Tracked<S, const N: usize = 1, P = Pollee> {
     sides: [P; N],
 }
 
-impl<S: Readiness, const N: usize> Tracked<S, N> {
+impl<S: Readiness, const N: usize, P: From<Pollee>> Tracked<S, N, P> {
     /// Tracks `state` with new pollees.
     pub fn new(state: S) -> Self {
-        Self { state: SpinLock::new(state), sides: core::array::from_fn(|_| Pollee::new()) }
+        Self { state: SpinLock::new(state), sides: core::array::from_fn(|_| Pollee::new().into()) }
     }
 }
 
@@ -83,6 +89,12 @@ impl<S: Readiness, const N: usize, P: Borrow<Pollee>> Tracked<S, N, P> {
     #[inline]
     pub fn pollee(&self, side: usize) -> &Pollee {
         self.sides[side].borrow()
+    }
+
+    /// The pollee of `side`, as it was given or made.
+    #[inline]
+    pub fn side(&self, side: usize) -> &P {
+        &self.sides[side]
     }
 
     /// Computes the readiness of `side`, under the lock.
@@ -118,15 +130,11 @@ impl<S: Readiness, const N: usize, P: Borrow<Pollee>> Tracked<S, N, P> {
     }
 
     /// Lends the state to change; then bumps, unlocks, and notifies.
-    #[inline]
+    // Always inlined, as what it is made of: with a closure that two places use it would not be, and takes half as long again.
+    #[inline(always)]
     pub fn update<R>(&self, change: impl FnOnce(&mut Update<'_, S, N>) -> R) -> R {
         let (result, news) = self.change(change);
-        for (side, events) in self.sides.iter().zip(news.into_iter().flatten()) {
-            let observers = &side.borrow().observers;
-            if observers.are_interested(events) {
-                let _ = observers.notify(events, Audience::All);
-            }
-        }
+        notify(&self.sides, news);
         result
     }
 
@@ -138,23 +146,39 @@ impl<S: Readiness, const N: usize, P: Borrow<Pollee>> Tracked<S, N, P> {
         (result, Pending { sides: &self.sides, news })
     }
 
-    /// Changes and bumps. Returns what is to be notified, by side; `None` if nothing changed.
-    #[inline]
+    /// Changes and bumps. Returns what is to be notified, by side: what somebody is interested in. `None` if nothing changed.
+    #[inline(always)]
     fn change<R>(&self, change: impl FnOnce(&mut Update<'_, S, N>) -> R) -> (R, Option<[IoEvents; N]>) {
         let mut state = self.state.lock();
         let before = VERIFY.then(|| core::array::from_fn(|side| state.readiness(side)));
         let mut update = Update { state: &mut *state, changed: false, claim: Claimed::Everything };
         let result = change(&mut update);
-        let news = update.news();
+        let mut news = update.news();
         if let (Some(before), Some(news)) = (before, &news) {
             verify_claim(&*state, &before, news);
         }
-        if news.is_some() {
-            // Under the lock still (T2).
-            self.sides.iter().for_each(|side| side.borrow().invalidate());
+        for (side, events) in news.iter_mut().flatten().enumerate() {
+            let Pollee { word, observers } = self.sides[side].borrow();
+            // Under the lock still (T2, T4).
+            let ticket = word.bump();
+            if !observers.are_interested(*events) {
+                *events = IoEvents::empty();
+            } else if S::IS_WHOLE {
+                word.publish(ticket, state.readiness(side));
+            }
         }
         drop(state);
         (result, news)
+    }
+}
+
+/// Tells the observers of each side of its news, if there are any.
+#[inline]
+fn notify<P: Borrow<Pollee>, const N: usize>(sides: &[P; N], news: Option<[IoEvents; N]>) {
+    for (side, events) in sides.iter().zip(news.into_iter().flatten()) {
+        if !events.is_empty() {
+            let _ = side.borrow().observers.notify(events, Audience::All);
+        }
     }
 }
 
@@ -239,11 +263,6 @@ pub struct Pending<'a, const N: usize, P: Borrow<Pollee> = Pollee> {
 impl<const N: usize, P: Borrow<Pollee>> Drop for Pending<'_, N, P> {
     #[inline]
     fn drop(&mut self) {
-        for (side, events) in self.sides.iter().zip(self.news.into_iter().flatten()) {
-            let observers = &side.borrow().observers;
-            if observers.are_interested(events) {
-                let _ = observers.notify(events, Audience::All);
-            }
-        }
+        notify(self.sides, self.news);
     }
 }

@@ -9,7 +9,8 @@
 //!
 //! # Protocol
 //!
-//! - Whoever changed the file calls [`Word::bump`]. It computes nothing.
+//! - Whoever changed the file calls [`Word::bump`]. It computes nothing; but who holds the file's state still may compute the new
+//!   answer, and publish it under the ticket of the bump.
 //! - Whoever wants to know calls [`Word::look_up`]. [`Lookup::Fresh`] is the answer; [`Lookup::Stale`] is a [`Ticket`]
 //!   to compute one and [`Word::publish`] it.
 //! - Whoever registers calls [`Word::meet`] after the registration is visible and before the next look-up.
@@ -71,7 +72,6 @@ pub enum Lookup {
 }
 
 /// The right to publish one answer. It is spent by [`Word::publish`], or dropped; it cannot be copied.
-#[must_use]
 pub struct Ticket(u64);
 
 impl Word {
@@ -105,11 +105,13 @@ impl Word {
     }
 
     /// Says that every answer computed so far is old. Call it after the change, before anybody relies on it.
+    ///
+    /// Answers with the right to publish an answer that is computed from now on.
     #[inline]
-    pub fn bump(&self) {
+    pub fn bump(&self) -> Ticket {
         // Release pairs with `look_up` and `meet`: who sees this version sees the change.
         // Acquire pairs with `meet`: a notifier that comes second sees the registration.
-        self.version.fetch_add(1, Ordering::AcqRel);
+        Ticket(self.version.fetch_add(1, Ordering::AcqRel).wrapping_add(1))
     }
 
     /// Meets the notifiers after a registration was made visible: those that bumped before are seen by the next

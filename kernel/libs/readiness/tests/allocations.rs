@@ -57,6 +57,10 @@ impl Sink for Counted {
         self.0 += events.len();
         events.len()
     }
+
+    fn put_now(&mut self, events: &[EpollEvent]) -> bool {
+        self.put(events) == events.len()
+    }
 }
 
 #[test]

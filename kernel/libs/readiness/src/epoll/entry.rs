@@ -13,7 +13,7 @@
 //!            event, or found ready by ADD or MOD
 //!   ┌────► Idle ───────────────────────────► Queued ─┐ level-triggered: stays Queued while a harvest asks its file,
 //!   │       ▲ ▲                                │ ▲   │ and after its report
-//!   │   MOD │ └────────────────────────────────┼─┼───┘ not ready
+//!   │   MOD │ └────────────────────────────────┼─┼───┘ not ready; or reported at once, its answer being known
 //!   │       │                harvest takes it  ▼ │ told again meanwhile, or its copying faulted (to the front)
 //!   │   Disarmed ◄───────────────────────  Reporting
 //!   │             ONESHOT, reported            │
@@ -40,6 +40,8 @@ pub(super) struct Entry<T: Target + ?Sized> {
     pub(super) core: Arc<Core<T>>,
     /// The file description. Its address stays taken for as long as this lives, so it is an identity (FEATURES row 65).
     pub(super) file: Weak<T>,
+    /// The file's pollee, if that is all there is to its answer: it can be asked under the ready list's lock.
+    pub(super) answer: Option<Arc<Pollee>>,
     pub(super) fd: i32,
     /// The item in the ready list.
     pub(super) index: u32,
@@ -49,8 +51,9 @@ pub(super) struct Entry<T: Target + ?Sized> {
 }
 
 impl<T: Target + ?Sized> Entry<T> {
-    pub(super) fn new(core: Arc<Core<T>>, file: Weak<T>, fd: i32, index: u32) -> Self {
-        Self { core, file, fd, index, registration: AtomicU64::new(0) }
+    pub(super) fn new(core: Arc<Core<T>>, file: &Arc<T>, fd: i32, index: u32) -> Self {
+        let answer = file.shared_pollee().cloned();
+        Self { core, file: Arc::downgrade(file), answer, fd, index, registration: AtomicU64::new(0) }
     }
 
     pub(super) fn set_registration(&self, registration: Registration) {
@@ -167,12 +170,11 @@ impl State {
         }
     }
 
-    /// An event. Returns the new state, and whether the entry must be linked; `None` if the event is to be ignored.
-    pub(super) fn on_event(self) -> Option<(State, bool)> {
+    /// An event. `None` if it is to be ignored. An entry that was `Idle` has to be linked.
+    pub(super) fn on_event(self) -> Option<State> {
         match self {
-            State::Idle => Some((State::Queued { news: true }, true)),
-            State::Queued { .. } => Some((State::Queued { news: true }, false)),
-            State::Reporting { rearmed, .. } => Some((State::Reporting { again: true, rearmed }, false)),
+            State::Idle | State::Queued { .. } => Some(State::Queued { news: true }),
+            State::Reporting { rearmed, .. } => Some(State::Reporting { again: true, rearmed }),
             State::Disarmed => None,
         }
     }
@@ -180,9 +182,21 @@ impl State {
     /// A MOD.
     pub(super) fn on_modify(self) -> State {
         match self {
-            State::Idle | State::Disarmed => State::Idle,
-            State::Queued { .. } => self,
+            State::Disarmed => State::Idle,
+            State::Idle | State::Queued { .. } => self,
             State::Reporting { again, .. } => State::Reporting { again, rearmed: true },
+        }
+    }
+
+    /// The state after a report for `events` that was made at once, as Reporting never was in between: where it goes if it leaves the
+    /// list. `None` if it stays, being level-triggered.
+    pub(super) fn when_reported_at_once(events: u32) -> Option<Self> {
+        if flags::is_level(events) {
+            None
+        } else if events & flags::ONESHOT != 0 {
+            Some(State::Disarmed)
+        } else {
+            Some(State::Idle)
         }
     }
 

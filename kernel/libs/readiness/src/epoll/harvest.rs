@@ -4,6 +4,10 @@
 //!
 //! # Protocol
 //!
+//! Nearly always all that is queued is known to be ready: the cached answers say so, and the caller's memory is there. Then
+//! it is reported in one hold of the list's lock ([`ReadyList::report_known`], and for a single entry
+//! [`ReadyList::report_only_known`]). Else a harvest takes its turn:
+//!
 //! Know that there is room, take entries off the list, ask their files, copy the events out, and only then decide where each
 //! entry goes ([`State::on_reported`](super::entry::State::on_reported)); a level-triggered one stays where it is. It is done in
 //! batches, so that the ready list is locked and user memory is written once per [`BATCH`] entries (and the list once more for
@@ -13,7 +17,7 @@
 //!
 //! - **H1** One report per entry and call: a harvest only takes what was queued when it began.
 //! - **H2** What was not copied, by a fault or for want of room, stays at the front in its order, and what was copied counts.
-//! - **H3** No false "nothing": one harvest at a time has the turn, so nobody looks at a list from which another
+//! - **H3** No false "nothing": what is known is reported before anything is changed; else one harvest at a time has the turn, so nobody looks at a list from which another
 //!   has just taken entries that it will put back; and a harvest that found nothing in what it took, while
 //!   something was queued, looks again.
 //! - **H4** Queueing again is silent: it neither bumps the epoll's version nor tells an outer epoll. What is left at the end,
@@ -52,13 +56,43 @@ impl<T: Target + ?Sized> Epoll<T> {
     ///
     /// [`Fault`] if the first event could not be copied. If a later one could not, the count is returned and
     /// the rest stays.
-    #[inline(never)]
+    #[inline(always)]
     pub fn harvest(&self, max: usize, sink: &mut impl Sink) -> Result<usize, Fault> {
         let core = &*self.0;
         if max == 0 || !core.has_pending() {
             return Ok(0);
         }
-        let turn = core.turn.lock();
+        if !core.with_ready(|ready| ready.report_only_known(sink)) {
+            return core.harvest_several(max, sink);
+        }
+        core.offer_rest();
+        Ok(1)
+    }
+}
+
+impl<T: Target + ?Sized> Core<T> {
+    /// A harvest of more than one entry, or one that has to ask the files or to wait for memory.
+    #[inline(never)]
+    fn harvest_several(&self, max: usize, sink: &mut impl Sink) -> Result<usize, Fault> {
+        let known = self.with_ready(|ready| ready.report_known(max, sink));
+        let result = if known > 0 { Ok(known) } else { self.harvest_in_turn(max, sink) };
+        if result.is_ok_and(|copied| copied > 0) {
+            self.offer_rest();
+        }
+        result
+    }
+
+    /// Offers what is left after a harvest to one more waiter (H4).
+    #[inline(always)]
+    fn offer_rest(&self) {
+        if self.has_pending() {
+            let _ = self.pollee.pass_on(READY);
+        }
+    }
+
+    fn harvest_in_turn(&self, max: usize, sink: &mut impl Sink) -> Result<usize, Fault> {
+        let core = self;
+        let _turn = core.turn.lock();
         let mut result = match core.with_ready(|ready| ready.take_only()) {
             Some(taken) => core.report_only(taken, sink),
             None => Ok(0),
@@ -68,15 +102,9 @@ impl<T: Target + ?Sized> Epoll<T> {
         while result == Ok(0) && core.has_pending() {
             result = core.scan(max, sink);
         }
-        drop(turn);
-        if result.is_ok_and(|copied| copied > 0) && core.has_pending() {
-            let _ = core.pollee.pass_on(READY);
-        }
         result
     }
-}
 
-impl<T: Target + ?Sized> Core<T> {
     /// Reports the only entry of the list. Nearly always there is just one.
     fn report_only(&self, mut taken: Taken<T>, sink: &mut impl Sink) -> Result<usize, Fault> {
         let ready = match &taken.file {

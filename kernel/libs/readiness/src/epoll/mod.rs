@@ -12,6 +12,7 @@
 //!
 //! ```text
 //!  a file changes      Tracked::update ─► Observers::notify ─► Entry::on_ready ─► Observers::notify ─► Alarm::on_ready ─► unpark
+//!  epoll_wait, known   Epoll::harvest ─► ReadyList::report_known
 //!  epoll_wait, ready   Epoll::harvest ─► report ─► Target::poll
 //!  epoll_wait, not     Epoll::wait ─► Waiter::sleep_until: register, harvest, sleep, harvest
 //! ```
@@ -43,6 +44,7 @@ mod topology;
 use entry::{Entry, Item};
 use interest::Interest;
 pub use quota::WatchQuota;
+pub use ready::AT_ONCE;
 use ready::{ITEMS, ReadyList};
 pub use topology::Topology;
 use topology::{EdgeKey, Nest};
@@ -71,6 +73,10 @@ pub trait Target: Pollable + 'static {
 pub trait Sink {
     /// Copies `events` out in order. Returns how many were copied whole; fewer than given means that the next one faulted.
     fn put(&mut self, events: &[EpollEvent]) -> usize;
+
+    /// Copies `events` out in order without sleeping, if that can be done: it is called under a spin lock. Answers whether all of
+    /// them were copied; if not, none counts, and what was copied is copied again.
+    fn put_now(&mut self, events: &[EpollEvent]) -> bool;
 }
 
 /// An event to wait for, or one that is reported: `struct epoll_event` without its packing.
@@ -159,6 +165,7 @@ struct Core<T: Target + ?Sized> {
 
 impl<T: Target + ?Sized> Core<T> {
     /// Runs `work` under the lock of the ready list, and publishes the count.
+    #[inline(always)]
     fn with_ready<R>(&self, work: impl FnOnce(&mut ReadyList<T>) -> R) -> R {
         let mut ready = self.ready.lock();
         let result = work(&mut ready);
@@ -177,7 +184,7 @@ impl<T: Target + ?Sized> Core<T> {
     /// Makes an entry with its item. Everything is allocated outside the ready list's lock.
     fn make_entry(self: &Arc<Self>, fd: i32, file: &Arc<T>, event: EpollEvent) -> Arc<Entry<T>> {
         let index = self.reserve_item();
-        let entry = Arc::new(Entry::new(self.clone(), Arc::downgrade(file), fd, index));
+        let entry = Arc::new(Entry::new(self.clone(), file, fd, index));
         self.ready.lock().install(entry.clone(), event);
         entry
     }
@@ -258,14 +265,15 @@ impl<T: Target + ?Sized> Epoll<T> {
             return Err(AddError::SameFile);
         }
         let key = EdgeKey { fd, description: file.id() };
-        if core.interest.lock().find(fd, file.id()).is_some() {
+        if inner.is_some() || core.nest.is_watched() {
             // Before the checks that cost: but a cycle is found first, as on Linux, because it cannot be there already.
-            return Err(AddError::AlreadyThere);
-        }
-        match inner {
-            Some(inner) => topology::connect(core, inner, key)?,
-            None if core.nest.is_watched() => topology::check_paths(core, file.pollee())?,
-            None => {}
+            if core.interest.lock().find(fd, file.id()).is_some() {
+                return Err(AddError::AlreadyThere);
+            }
+            match inner {
+                Some(inner) => topology::connect(core, inner, key)?,
+                None => topology::check_paths(core, file.pollee())?,
+            }
         }
         let added = self.insert(fd, file, event);
         match added {
@@ -311,12 +319,17 @@ impl<T: Target + ?Sized> Epoll<T> {
         }
         let event = event.with_always();
         let interest = core.interest.lock();
-        let entry = interest.find(fd, file.id()).cloned().ok_or(ModifyError::NoEntry)?;
-        let old = core.with_ready(|ready| ready.modify(&entry, event))?;
+        let entry = interest.find(fd, file.id()).ok_or(ModifyError::NoEntry)?;
+        let old = core.with_ready(|ready| ready.modify(entry, event))?;
         // With the same mask the list's lock was meeting enough: an event before it is found below, one after it is queued.
         if old.mask() != event.mask() {
             file.pollee().modify(&entry.registration(), event.mask());
         }
+        let answer = entry.answer.as_ref().and_then(|pollee| pollee.known());
+        if answer.is_some_and(|answer| !answer.intersects(event.mask())) {
+            return Ok(()); // As `queue_if_ready` would find.
+        }
+        let entry = entry.clone();
         drop(interest);
         self.queue_if_ready(&entry, file, event);
         Ok(())

@@ -19,8 +19,8 @@
 use arrayvec::ArrayVec;
 
 use super::{
-    EpollEvent, ModifyError, Target,
-    entry::{Entry, Item, Next, Report, State},
+    EpollEvent, ModifyError, Sink, Target,
+    entry::{Entry, Item, Next, Report, State, mask_of},
     flags,
 };
 use crate::{
@@ -30,6 +30,9 @@ use crate::{
 
 /// How many items are allocated at once.
 pub(super) const ITEMS: usize = 16;
+
+/// How many entries are reported at once, under the lock: the most events that a [`Sink`] is given.
+pub const AT_ONCE: usize = 64;
 
 /// Items and the two lists that link them.
 pub(super) struct ReadyList<T: Target + ?Sized> {
@@ -60,6 +63,30 @@ impl<T: Target + ?Sized> Item<T> {
         let event = EpollEvent { events: self.events, data: self.data };
         let file = self.entry.as_ref().and_then(|entry| entry.file.upgrade());
         Taken { index, file, event, report: Report::NotReady }
+    }
+
+    /// Whether it is the item of `entry`, and the entry was not removed.
+    #[inline]
+    fn is_of(&self, entry: &Entry<T>) -> bool {
+        self.entry.as_ref().map_or(core::ptr::null(), Arc::as_ptr) == core::ptr::from_ref(entry)
+    }
+
+    /// An event for an entry that is not idle. Returns whether it waits for one.
+    fn note_event(&mut self) -> bool {
+        let state = self.state.on_event();
+        self.state = state.unwrap_or(self.state);
+        state.is_some()
+    }
+
+    /// What a queued entry has to report, if that is known without asking its file. `None` as well if it is nothing.
+    #[inline]
+    fn known_event(&self) -> Option<EpollEvent> {
+        if !matches!(self.state, State::Queued { .. }) {
+            return None;
+        }
+        let answer = self.entry.as_ref()?.answer.as_ref()?.known()?;
+        let ready = answer & mask_of(self.events);
+        (!ready.is_empty()).then_some(EpollEvent { events: ready.bits(), data: self.data })
     }
 
     /// Nothing is pending for the entry any more.
@@ -125,13 +152,18 @@ impl<T: Target + ?Sized> ReadyList<T> {
 
     /// An event for `entry`. Returns whether it waits for one.
     pub(super) fn queue(&mut self, entry: &Entry<T>) -> bool {
-        let Some(item) = self.item_of(entry) else { return false };
-        let Some((state, must_link)) = item.state.on_event() else { return false };
-        item.state = state;
-        if must_link {
-            self.ready.push_back(&mut self.items, entry.index);
-            self.pending += 1;
+        let node = self.items.node_mut(entry.index);
+        if !node.value.is_of(entry) {
+            return false;
         }
+        if !matches!(node.value.state, State::Idle) {
+            return node.value.note_event();
+        }
+        // Nearly always.
+        node.value.state = State::Queued { news: true };
+        self.ready.prepare_last(node);
+        self.ready.set_last(&mut self.items, entry.index);
+        self.pending += 1;
         true
     }
 
@@ -150,6 +182,69 @@ impl<T: Target + ?Sized> ReadyList<T> {
     /// What `entry` is registered for.
     pub(super) fn event_of(&mut self, entry: &Entry<T>) -> Option<EpollEvent> {
         self.item_of(entry).map(|item| EpollEvent { events: item.events, data: item.data })
+    }
+
+    /// Reports the only entry at once, if there is just one, it is ready as is known, and the sink takes it without sleeping. Nearly
+    /// always it is so.
+    #[inline]
+    pub(super) fn report_only_known(&mut self, sink: &mut impl Sink) -> bool {
+        let index = self.ready.head();
+        if index == NIL || index != self.ready.tail() {
+            return false;
+        }
+        let item = self.items.get_mut(index);
+        let Some(event) = item.known_event() else { return false };
+        if !sink.put_now(&[event]) {
+            return false;
+        }
+        if let Some(state) = State::when_reported_at_once(item.events) {
+            item.rest(state);
+            self.ready = List::new();
+            self.pending -= 1;
+        }
+        true
+    }
+
+    /// Reports up to `max` entries at once: if there are no more than a few, all ready as is known, and the sink takes them
+    /// without sleeping. Else does nothing, and returns 0.
+    pub(super) fn report_known(&mut self, max: usize, sink: &mut impl Sink) -> usize {
+        let mut events: ArrayVec<EpollEvent, AT_ONCE> = ArrayVec::new();
+        let mut is_level = true;
+        let (mut last, mut next) = (NIL, self.ready.head());
+        while next != NIL && events.len() < max {
+            let node = self.items.node(next);
+            let Some(event) = node.value.known_event() else { return 0 };
+            if events.try_push(event).is_err() {
+                return 0;
+            }
+            is_level &= flags::is_level(node.value.events);
+            (last, next) = (next, List::after(node));
+        }
+        if events.is_empty() || !sink.put_now(&events) {
+            return 0;
+        }
+        // Of a whole list of level-triggered entries, to report it changes nothing.
+        if !(is_level && next == NIL) {
+            self.end_known(last);
+        }
+        events.len()
+    }
+
+    /// Ends the reports of the entries up to `last`, as [`State::on_reported`] does for those that a harvest took in its hands.
+    fn end_known(&mut self, last: u32) {
+        let mut reported = self.ready.split_after(&mut self.items, last);
+        let mut next = reported.head();
+        while next != NIL {
+            let index = next;
+            let node = self.items.node_mut(index);
+            next = List::after(node);
+            if let Some(state) = State::when_reported_at_once(node.value.events) {
+                node.value.rest(state);
+                reported.unlink(&mut self.items, index);
+                self.pending -= 1;
+            }
+        }
+        self.ready.append(&mut self.items, &mut reported);
     }
 
     /// Begins a scan of everything that is ready now.
@@ -257,8 +352,7 @@ impl<T: Target + ?Sized> ReadyList<T> {
     /// The item of `entry`, unless the entry was removed.
     fn item_of(&mut self, entry: &Entry<T>) -> Option<&mut Item<T>> {
         let item = self.items.get_mut(entry.index);
-        let is_its_own = item.entry.as_ref().is_some_and(|owner| core::ptr::eq(&raw const **owner, entry));
-        is_its_own.then_some(item)
+        item.is_of(entry).then_some(item)
     }
 
     fn unlink(&mut self, index: u32) {
