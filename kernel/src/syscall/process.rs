@@ -108,18 +108,25 @@ pub fn sys_clone3(ctx: &Context, regs: &UserContext, address: Vaddr, size: usize
 }
 
 /// `execve(2)`
-pub fn sys_execve(ctx: &Context, regs: &mut UserContext, path: Vaddr, argv: Vaddr, envp: Vaddr) -> Result<isize> {
-    sys_execveat(ctx, regs, AT_FDCWD, path, argv, envp, 0)
+pub fn sys_execve(ctx: &Context, regs: &mut UserContext, [path, argv, envp, ..]: [usize; 6]) -> Result<isize> {
+    execute(ctx, regs, AT_FDCWD, [path, argv, envp], 0)
 }
 
 /// `execveat(2)`
 pub fn sys_execveat(
     ctx: &Context,
     regs: &mut UserContext,
+    [dirfd, path, argv, envp, flags, _]: [usize; 6],
+) -> Result<isize> {
+    execute(ctx, regs, dirfd as i32, [path, argv, envp], flags as u32)
+}
+
+/// Executes the program at the path, with the arguments and the environment, that three addresses name.
+fn execute(
+    ctx: &Context,
+    regs: &mut UserContext,
     dirfd: i32,
-    path: Vaddr,
-    argv: Vaddr,
-    envp: Vaddr,
+    [path, argv, envp]: [Vaddr; 3],
     flags: u32,
 ) -> Result<isize> {
     let name = ctx.read_cstring(path, PATH_MAX)?;
