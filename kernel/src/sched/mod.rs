@@ -8,7 +8,8 @@
 //! # Protocol
 //! - A woken task goes to an idle CPU if its last one is busy and another idles, else to the tail of its last CPU's queue.
 //! - A CPU whose queue is empty steals the longest waiting task of the longest queue, and only then runs its idle task.
-//! - The idle task lingers and then halts the CPU; an enqueue on an idle CPU names that CPU to OSTD, which kicks it by an interrupt.
+//! - The idle task lingers and then halts the CPU; an enqueue on a CPU that idles and does not linger names it to OSTD, which
+//!   kicks it by an interrupt.
 //! - A task is preempted on its way to user mode when its slice is over and another task waits, never inside the kernel.
 //!
 //! # Quiescent states
@@ -40,7 +41,7 @@ use core::{
 
 use ostd::{
     cpu::{CpuId, PinCurrentCpu, all_cpus, num_cpus},
-    irq::disable_local,
+    irq::{DisabledLocalIrqGuard, disable_local},
     task::{
         Task, TaskOptions, disable_preempt, halt_cpu,
         scheduler::{EnqueueFlags, LocalRunQueue, Scheduler, UpdateFlags, enable_preemption_on_cpu, inject_scheduler},
@@ -103,8 +104,8 @@ pub fn run_idle_on_cpu(first: fn()) -> ! {
 }
 
 /// For the hook that runs when this CPU has switched: the task that it left is off it.
-pub fn on_switched() {
-    let cpu = disable_preempt().current_cpu();
+pub fn on_switched(irq_guard: &DisabledLocalIrqGuard) {
+    let cpu = irq_guard.current_cpu();
     if let Some(queue) = SCHEDULER.get().and_then(|scheduler| scheduler.queues.get(cpu.as_usize())) {
         // Only this CPU writes. Release pairs with the Acquire in `is_off_cpu`.
         queue.departures.store(queue.departures.load(Relaxed) + 1, Release);
@@ -142,20 +143,22 @@ fn idle() {
 
 /// A CPU that has just run out of tasks waits a while for one that another CPU wakes: whoever passes work to and fro by pipe or
 /// socket is back soon, and it takes much longer to wake a halted processor, of a virtual machine above all (Linux's
-/// `haltpoll`). Returns whether a task came.
+/// `haltpoll`). Meanwhile it looks for tasks itself, so it is spared the interrupt (Linux's `TIF_POLLING_NRFLAG`). Returns
+/// whether a task came.
 fn linger() -> bool {
     let cpu = disable_preempt().current_cpu();
     let Some(queue) = SCHEDULER.get().filter(|_| num_cpus() > 1).map(|scheduler| scheduler.queue(cpu)) else {
         return false;
     };
+    queue.inner.lock().is_lingering = true;
     let until = time::now_monotonic().saturating_add(LINGER_NANOS);
-    while queue.waiting.load(Relaxed) == 0 {
-        if time::now_monotonic() >= until {
-            return false;
-        }
+    while queue.waiting.load(Relaxed) == 0 && time::now_monotonic() < until {
         spin_loop();
     }
-    true
+    // Under the lock: a task that came before this is seen here, one that comes after it brings an interrupt.
+    let mut run_queue = queue.inner.lock();
+    run_queue.is_lingering = false;
+    run_queue.has_waiting()
 }
 
 /// How often this CPU switched to another task.
@@ -164,28 +167,26 @@ fn switches_here() -> u64 {
     SCHEDULER.get().map_or(0, |scheduler| scheduler.queue(cpu).switches.load(Relaxed))
 }
 
-/// A task that waits for a CPU or has one, with its data at hand: to find that behind the task costs more than to keep it.
+/// A task that waits for a CPU or has one, with its thread at hand: to find that behind the task costs more than to keep it.
 struct Runnable {
     task: Arc<Task>,
-    data: TaskData,
+    /// The thread that the task runs, if it runs a program's.
+    thread: Option<Arc<Thread>>,
 }
 
 impl Runnable {
-    fn new(task: Arc<Task>) -> Self {
-        let data = task.data().downcast_ref().cloned().unwrap_or(TaskData::Kernel);
-        Self { task, data }
+    /// An idle task, which is never queued, is handed back.
+    fn new(task: Arc<Task>) -> core::result::Result<Self, Arc<Task>> {
+        let thread = match task.data().downcast_ref() {
+            Some(TaskData::User(thread)) => Some(thread.clone()),
+            Some(TaskData::Idle) => return Err(task),
+            Some(TaskData::Kernel) | None => None,
+        };
+        Ok(Self { task, thread })
     }
 
-    /// The thread that the task runs, if it runs a program's.
     fn thread(&self) -> Option<&Thread> {
-        match &self.data {
-            TaskData::User(thread) => Some(thread),
-            TaskData::Idle | TaskData::Kernel => None,
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        matches!(self.data, TaskData::Idle)
+        self.thread.as_deref()
     }
 }
 
@@ -216,6 +217,8 @@ struct RunQueue {
     idle: Vec<Arc<Task>>,
     /// `current` is about to be dequeued because it has ended.
     is_ending: bool,
+    /// The CPU looks for tasks by itself: no interrupt has to tell it of one.
+    is_lingering: bool,
     /// Ticks since `current` was picked.
     ticks: u32,
     /// How often another task was picked.
@@ -230,6 +233,7 @@ impl CpuQueue {
             paused: None,
             idle: Vec::new(),
             is_ending: false,
+            is_lingering: false,
             ticks: 0,
             switches: 0,
         };
@@ -261,7 +265,15 @@ impl CpuQueue {
 
 impl RunQueue {
     fn runs_nothing(&self) -> bool {
-        self.current.as_ref().is_none_or(Runnable::is_idle)
+        self.current.as_ref().is_none_or(|current| self.is_idle(current))
+    }
+
+    fn is_idle(&self, runnable: &Runnable) -> bool {
+        runnable.thread.is_none() && self.idle.iter().any(|task| Arc::ptr_eq(task, &runnable.task))
+    }
+
+    fn has_waiting(&self) -> bool {
+        !self.ready.is_empty() || self.paused.is_some()
     }
 
     /// Whether it is time to switch for the sake of a quiescent state.
@@ -273,7 +285,7 @@ impl RunQueue {
     fn spare_idle_task(&self) -> Option<Runnable> {
         let is_spare = |task: &&Arc<Task>| !self.current.as_ref().is_some_and(|c| Arc::ptr_eq(&c.task, task));
         let task = self.idle.iter().find(is_spare)?;
-        Some(Runnable { task: task.clone(), data: TaskData::Idle })
+        Some(Runnable { task: task.clone(), thread: None })
     }
 }
 
@@ -348,10 +360,10 @@ impl FifoScheduler {
 
 impl Scheduler for FifoScheduler {
     fn enqueue(&self, task: Arc<Task>, flags: EnqueueFlags) -> Option<CpuId> {
-        let runnable = Runnable::new(task);
-        if runnable.is_idle() {
-            return self.adopt_idle_task(runnable.task);
-        }
+        let runnable = match Runnable::new(task) {
+            Ok(runnable) => runnable,
+            Err(idle_task) => return self.adopt_idle_task(idle_task),
+        };
         let home = &runnable.task.schedule_info().cpu;
         loop {
             if let Some(cpu) = home.get() {
@@ -372,7 +384,7 @@ impl Scheduler for FifoScheduler {
             }
             run_queue.ready.push_back(runnable);
             queue.mirror(&run_queue);
-            return run_queue.runs_nothing().then_some(cpu);
+            return (run_queue.runs_nothing() && !run_queue.is_lingering).then_some(cpu);
         }
     }
 
@@ -415,8 +427,10 @@ impl LocalRunQueue for LocalQueue<'_> {
 
     fn update_current(&mut self, flags: UpdateFlags) -> bool {
         let run_queue = &mut *self.run_queue;
-        let has_ready = !run_queue.ready.is_empty() || run_queue.paused.is_some();
-        run_queue.is_ending = flags == UpdateFlags::Exit;
+        let has_ready = run_queue.has_waiting();
+        if flags == UpdateFlags::Exit {
+            run_queue.is_ending = true;
+        }
         match flags {
             UpdateFlags::Tick => {
                 run_queue.ticks += 1;
@@ -428,9 +442,11 @@ impl LocalRunQueue for LocalQueue<'_> {
         }
     }
 
+    // Inlined into `pick_next`, which is how it is called most.
+    #[inline(always)]
     fn try_pick_next(&mut self) -> Option<&Arc<Task>> {
         let run_queue = &mut *self.run_queue;
-        let waiting = run_queue.paused.take().or_else(|| run_queue.ready.pop_front());
+        let waiting = if run_queue.paused.is_some() { run_queue.paused.take() } else { run_queue.ready.pop_front() };
         let is_pause = waiting.is_none() && run_queue.current.is_some();
         if is_pause && !run_queue.is_quiescence_due() {
             return None;
@@ -443,7 +459,7 @@ impl LocalRunQueue for LocalQueue<'_> {
         }
         run_queue.switches += 1;
         run_queue.ticks = 0;
-        let previous = run_queue.current.replace(next).filter(|previous| !previous.is_idle());
+        let previous = run_queue.current.replace(next).filter(|previous| !run_queue.is_idle(previous));
         if let Some(previous) = previous {
             if let Some(thread) = previous.thread() {
                 thread.sched.count_preemption();
