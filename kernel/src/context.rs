@@ -5,6 +5,7 @@
 use alloc::ffi::CString;
 use core::cell::RefCell;
 
+use ostd::mm::MAX_USERSPACE_VADDR;
 use readiness::{Nothing, Subjects, Timeout, WaitError, Waiter};
 
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
 
 /// The calling thread, seen from its own kernel stack.
 ///
-/// It is made when the thread starts, and renewed on the way back to the program ([`Flow::Renew`]) when `execve(2)` gave it
+/// It is made when the thread starts, and made anew on the way back to the program ([`Flow::Renew`]) when `execve(2)` gave it
 /// another address space, or a call another descriptor table.
 pub struct Context<'a> {
     /// The calling thread.
@@ -32,15 +33,69 @@ pub struct Context<'a> {
     /// What only this thread touches.
     pub local: &'a ThreadLocal,
     /// The address space that is active on this CPU.
-    pub vm: Arc<AddressSpace>,
+    pub vm: &'a Arc<AddressSpace>,
+    /// All of its memory.
+    memory: UserMemory<'a>,
     /// Puts the thread to sleep; its waker is `thread.waker`.
-    pub waiter: RefCell<Waiter<ThreadParker>>,
+    pub waiter: &'a RefCell<Waiter<ThreadParker>>,
     /// The caller's descriptor table: a copy of `thread.files`, that costs no lock. See [`Self::replace_files`].
     pub own_files: Arc<FileTable>,
     /// What `poll(2)` keeps from call to call.
-    pub poll_scratch: RefCell<PollScratch>,
+    pub poll_scratch: &'a RefCell<PollScratch>,
     /// What `select(2)` keeps from call to call.
-    pub select_scratch: RefCell<SelectScratch>,
+    pub select_scratch: &'a RefCell<SelectScratch>,
+}
+
+/// The memory of a program, opened for as long as a context lives: to open a part of it by itself costs each time what it takes to
+/// see that its page table is the CPU's.
+struct UserMemory<'a> {
+    reader: VmReader<'a, Fallible>,
+    writer: RefCell<VmWriter<'a, Fallible>>,
+}
+
+/// What outlives a thread's contexts.
+pub struct Lasting {
+    waiter: RefCell<Waiter<ThreadParker>>,
+    poll_scratch: RefCell<PollScratch>,
+    select_scratch: RefCell<SelectScratch>,
+}
+
+impl Lasting {
+    /// That of `thread`, which must be the current one. Call once per thread, as [`ThreadParker::new`].
+    pub fn new(thread: &Arc<Thread>) -> Self {
+        Self {
+            waiter: RefCell::new(Waiter::new(ThreadParker::new(thread.clone()))),
+            poll_scratch: RefCell::default(),
+            select_scratch: RefCell::default(),
+        }
+    }
+}
+
+impl<'a> Context<'a> {
+    /// A context of the calling thread. `vm` is active.
+    ///
+    /// # Errors
+    /// `EFAULT` if it is not.
+    pub fn new(
+        thread: &Arc<Thread>,
+        local: &'a ThreadLocal,
+        vm: &'a Arc<AddressSpace>,
+        lasting: &'a Lasting,
+    ) -> Result<Self> {
+        let (reader, writer) = vm.space().reader_writer(0, MAX_USERSPACE_VADDR)?;
+        let own_files = thread.files.lock().clone();
+        Ok(Self {
+            thread: thread.clone(),
+            process: thread.process.clone(),
+            local,
+            vm,
+            memory: UserMemory { reader, writer: RefCell::new(writer) },
+            waiter: &lasting.waiter,
+            own_files,
+            poll_scratch: &lasting.poll_scratch,
+            select_scratch: &lasting.select_scratch,
+        })
+    }
 }
 
 impl Context<'_> {
@@ -138,8 +193,25 @@ impl Context<'_> {
     ///
     /// # Errors
     /// `EFAULT` if the range does not lie in user space. Unmapped pages show when they are read.
+    #[inline]
     pub fn reader(&self, address: Vaddr, len: usize) -> Result<VmReader<'_, Fallible>> {
-        Ok(self.vm.space().reader(address, len)?)
+        let mut reader = self.reader_from(address)?;
+        if len > reader.remain() {
+            return Err(EFAULT);
+        }
+        reader.limit(len);
+        Ok(reader)
+    }
+
+    /// A reader of the caller's memory from `address` to its end.
+    #[inline]
+    fn reader_from(&self, address: Vaddr) -> Result<VmReader<'_, Fallible>> {
+        let mut reader = self.memory.reader.clone();
+        if address > reader.remain() {
+            return Err(EFAULT);
+        }
+        reader.skip(address);
+        Ok(reader)
     }
 
     /// A writer of `len` bytes of the caller's memory.
@@ -150,12 +222,42 @@ impl Context<'_> {
         Ok(self.vm.space().writer(address, len)?)
     }
 
+    /// Lends `write` a writer of `len` bytes of the caller's memory: for a copy that is all there is to do with it.
+    ///
+    /// # Errors
+    /// `EFAULT` as for [`Self::writer`].
+    #[inline]
+    pub fn with_writer<R>(
+        &self,
+        address: Vaddr,
+        len: usize,
+        write: impl FnOnce(&mut VmWriter<'_, Fallible>) -> R,
+    ) -> Result<R> {
+        self.with_writer_from(address, len, |writer| write(writer.limit(len)))
+    }
+
+    /// Lends `write` a writer of the caller's memory from `address` to its end, which is `len` bytes away at least.
+    #[inline]
+    fn with_writer_from<R>(
+        &self,
+        address: Vaddr,
+        len: usize,
+        write: impl FnOnce(&mut VmWriter<'_, Fallible>) -> R,
+    ) -> Result<R> {
+        let mut whole = self.memory.writer.borrow_mut();
+        let mut writer = whole.clone_exclusive();
+        if address > writer.avail() || len > writer.skip(address).avail() {
+            return Err(EFAULT);
+        }
+        Ok(write(&mut writer))
+    }
+
     /// The buffer of a `write(2)`. Lengths are capped as Linux's `MAX_RW_COUNT` does.
     ///
     /// # Errors
     /// `EFAULT` as for [`Self::reader`].
     pub fn io_src(&self, address: Vaddr, len: usize) -> Result<IoSrc<'_>> {
-        self.reader(address, len.min(MAX_RW_COUNT)).map(|reader| IoSrc::new(reader, &self.vm))
+        self.reader(address, len.min(MAX_RW_COUNT)).map(|reader| IoSrc::new(reader, self.vm))
     }
 
     /// The buffer of a `read(2)`. Lengths are capped as Linux's `MAX_RW_COUNT` does.
@@ -163,7 +265,7 @@ impl Context<'_> {
     /// # Errors
     /// `EFAULT` as for [`Self::writer`].
     pub fn io_dst(&self, address: Vaddr, len: usize) -> Result<IoDst<'_>> {
-        self.writer(address, len.min(MAX_RW_COUNT)).map(|writer| IoDst::new(writer, &self.vm))
+        self.writer(address, len.min(MAX_RW_COUNT)).map(|writer| IoDst::new(writer, self.vm))
     }
 
     /// Copies a value in.
@@ -171,7 +273,11 @@ impl Context<'_> {
     /// # Errors
     /// `EFAULT` if it cannot be read.
     pub fn read_val<T: Pod>(&self, address: Vaddr) -> Result<T> {
-        Ok(self.reader(address, size_of::<T>())?.read_val()?)
+        let mut reader = self.reader_from(address)?;
+        if size_of::<T>() > reader.remain() {
+            return Err(EFAULT);
+        }
+        Ok(reader.read_val()?)
     }
 
     /// Copies a value out.
@@ -179,7 +285,7 @@ impl Context<'_> {
     /// # Errors
     /// `EFAULT` if it cannot be written.
     pub fn write_val<T: Pod>(&self, address: Vaddr, value: &T) -> Result<()> {
-        Ok(self.writer(address, size_of::<T>())?.write_val(value)?)
+        Ok(self.with_writer_from(address, size_of::<T>(), |writer| writer.write_val(value))??)
     }
 
     /// Copies bytes in.
@@ -203,12 +309,13 @@ impl Context<'_> {
     /// `EFAULT` if not all of them can be written.
     #[inline]
     pub fn write_bytes(&self, address: Vaddr, bytes: &[u8]) -> Result<()> {
-        let mut writer = self.writer(address, bytes.len())?;
         let mut src = VmReader::from(bytes);
-        if src.remain() >= BULK {
-            self.vm.copy_out(&mut writer, core::slice::from_mut(&mut src));
-        }
-        writer.write_fallible(&mut src)?;
+        self.with_writer(address, bytes.len(), |writer| {
+            if src.remain() >= BULK {
+                self.vm.copy_out(writer, core::slice::from_mut(&mut src));
+            }
+            writer.write_fallible(&mut src)
+        })??;
         Ok(())
     }
 

@@ -12,11 +12,12 @@ pub use alloc::{
 
 pub use ostd::{
     mm::{Fallible, FallibleVmRead, FallibleVmWrite, PAGE_SIZE, Vaddr, VmIo, VmReader, VmWriter},
-    sync::{LocalIrqDisabled, Mutex, RwMutex, SpinLock},
+    sync::{LocalIrqDisabled, RwMutex, SpinLock},
 };
 pub use ostd_pod::{FromZeros, IntoBytes, Pod};
 
 pub use crate::{
     context::Context,
     error::{Errno, Errno::*, Result},
+    sync::Mutex,
 };

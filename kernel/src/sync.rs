@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! OSTD's mutex, taken in place if nobody holds it.
+//! The kernel's sleeping mutex: that of the readiness core.
 
-use ostd::sync::MutexGuard;
+use ostd::sync::WaitQueue;
+use readiness::turn;
 
-use crate::prelude::*;
+/// A mutex whose waiters sleep. OSTD's looks at its wait queue at each release; this one knows whether it has to.
+pub type Mutex<T> = turn::Mutex<T, WaitQueue>;
 
-/// Locks `mutex`. Nearly always nobody holds it: the trial, in place, costs a quarter of the way that can sleep.
-#[inline]
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    match mutex.try_lock() {
-        Some(guard) => guard,
-        None => mutex.lock(),
-    }
-}
+/// The data is the holder's for as long as this lives.
+pub type MutexGuard<'a, T> = turn::MutexGuard<'a, T, WaitQueue>;

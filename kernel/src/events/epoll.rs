@@ -138,6 +138,10 @@ impl File for EpollFile {
         true
     }
 
+    fn as_epoll(&self) -> Option<&EpollFile> {
+        Some(self)
+    }
+
     /// One line per entry, ordered by description and number as in Linux's tree.
     fn fdinfo(&self, out: &mut String) {
         let mut lines = Vec::new();
@@ -182,17 +186,25 @@ impl Pollable for Description {
     }
 
     fn readiness(&self) -> readiness::IoEvents {
-        self.file().poll()
+        self.poll()
     }
 
     #[inline]
     fn poll(&self) -> readiness::IoEvents {
-        self.file().poll()
+        self.poll()
+    }
+
+    fn cached(&self) -> Option<readiness::IoEvents> {
+        self.cached()
+    }
+
+    fn shared_pollee(&self) -> Option<&Arc<Pollee>> {
+        self.shared_pollee()
     }
 }
 
 impl Target for Description {
     fn as_epoll(&self) -> Option<&Epoll<Self>> {
-        self.downcast::<EpollFile>().map(EpollFile::epoll)
+        self.file().as_epoll().map(EpollFile::epoll)
     }
 }

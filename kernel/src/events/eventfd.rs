@@ -21,7 +21,7 @@ const LARGEST: u64 = u64::MAX - 1;
 
 /// An event counter.
 pub struct EventFile {
-    counter: Tracked<Counter>,
+    counter: Tracked<Counter, 1, Arc<Pollee>>,
     /// Whether reads take one at a time (`EFD_SEMAPHORE`).
     is_semaphore: bool,
     /// Its number in `/proc/PID/fdinfo`.
@@ -31,6 +31,8 @@ pub struct EventFile {
 struct Counter(u64);
 
 impl Readiness for Counter {
+    const IS_WHOLE: bool = true;
+
     fn readiness(&self, _side: usize) -> IoEvents {
         let mut events = IoEvents::empty();
         events.set(IoEvents::IN, self.0 > 0);
@@ -122,6 +124,10 @@ impl Pollable for EventFile {
     fn readiness(&self) -> IoEvents {
         self.counter.readiness(0)
     }
+
+    fn shared_pollee(&self) -> Option<&Arc<Pollee>> {
+        Some(self.counter.side(0))
+    }
 }
 
 impl File for EventFile {
@@ -139,12 +145,13 @@ impl File for EventFile {
     fn write(&self, ctx: &Context, src: &mut IoSrc<'_>, _offset: u64, status: StatusFlags) -> Result<Written> {
         let mut count = 0;
         loop {
+            let is_last = src.remain() == size_of::<u64>();
             match self.write_one(ctx, src, status) {
                 Ok(()) => count += size_of::<u64>(),
                 Err(error) if count == 0 => return Err(error),
                 Err(_) => break,
             }
-            if src.remain() == 0 {
+            if is_last {
                 break;
             }
         }

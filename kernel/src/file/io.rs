@@ -121,11 +121,11 @@ impl<'a> IoSrc<'a> {
     /// # Errors
     /// `EINVAL` if fewer bytes are left, `EFAULT` if they cannot be read.
     pub fn read_val<T: Pod>(&mut self) -> Result<T> {
-        if self.remain() < size_of::<T>() {
-            return Err(EINVAL);
-        }
         if self.current.remain() >= size_of::<T>() {
             return Ok(self.current.read_val()?);
+        }
+        if self.remain() < size_of::<T>() {
+            return Err(EINVAL);
         }
         let mut value = T::new_zeroed();
         if self.read_slice(value.as_mut_bytes())? < size_of::<T>() {

@@ -7,8 +7,8 @@
 //! share. [`table`] maps numbers to descriptions, [`File`] is what each kind of file implements.
 //!
 //! # Protocol
-//! `Arc<Description>` is `Arc<Description<dyn File>>`: one allocation holds the shared state and the file itself. The last
-//! `Arc` to go closes the description; files put their closing work into `Drop`.
+//! The last `Arc<Description>` to go closes the description; files put their closing work into `Drop`. The file itself is behind a
+//! pointer of its own: to find it in the same allocation, behind a head of known size, takes a dozen instructions each time.
 
 pub mod io;
 pub mod sigio;
@@ -19,16 +19,16 @@ use core::{
     sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
-use readiness::{IoEvents, Pollable};
+use readiness::{IoEvents, Pollable, Pollee};
 
 pub use self::{
     io::{IoDst, IoSrc},
     sigio::{SigIo, SigOwner},
 };
 use crate::{
+    events::EpollFile,
     fs::{FileEvents, InodeKind, Path, nameless_path, notify},
     prelude::*,
-    sync,
     vm::PageCache,
 };
 
@@ -94,7 +94,7 @@ impl AccessMode {
 pub const ALWAYS_READY: IoEvents = IoEvents::READABLE.union(IoEvents::WRITABLE);
 
 /// An open file description: the file and what all its descriptors share.
-pub struct Description<F: File + ?Sized = dyn File> {
+pub struct Description {
     /// Unique over the life of the kernel; the second half of epoll's key.
     id: u64,
     access: AccessMode,
@@ -109,7 +109,9 @@ pub struct Description<F: File + ?Sized = dyn File> {
     has_locks: AtomicBool,
     /// Whom to signal on readiness; most descriptions never have that.
     sigio: SpinLock<Option<Arc<SigIo>>>,
-    file: F,
+    /// The pollee of the file, if that has its whole answer: it is asked without a virtual call.
+    answer: Option<Arc<Pollee>>,
+    file: Box<dyn File>,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -121,18 +123,18 @@ pub fn open_descriptions() -> u64 {
     OPEN.load(Ordering::Relaxed)
 }
 
-impl<F: File> Description<F> {
-    /// Wraps `file`; the result coerces to `Arc<Description>`.
-    pub fn new(file: F, access: AccessMode, status: StatusFlags) -> Arc<Self> {
-        Self::build(file, access, status, None)
+impl Description {
+    /// Wraps `file`.
+    pub fn new(file: impl File, access: AccessMode, status: StatusFlags) -> Arc<Self> {
+        Self::build(Box::new(file), access, status, None)
     }
 
     /// Wraps a file that was opened by name.
-    pub fn opened(file: F, access: AccessMode, status: StatusFlags, path: Path) -> Arc<Self> {
-        Self::build(file, access, status, Some(path))
+    pub fn opened(file: impl File, access: AccessMode, status: StatusFlags, path: Path) -> Arc<Self> {
+        Self::build(Box::new(file), access, status, Some(path))
     }
 
-    fn build(file: F, access: AccessMode, status: StatusFlags, path: Option<Path>) -> Arc<Self> {
+    fn build(file: Box<dyn File>, access: AccessMode, status: StatusFlags, path: Option<Path>) -> Arc<Self> {
         OPEN.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self {
             // Relaxed: only uniqueness matters.
@@ -144,12 +146,13 @@ impl<F: File> Description<F> {
             path,
             has_locks: AtomicBool::new(false),
             sigio: SpinLock::new(None),
+            answer: file.pollable().and_then(Pollable::shared_pollee).cloned(),
             file,
         })
     }
 }
 
-impl<F: File + ?Sized> Description<F> {
+impl Description {
     /// The number that tells this description from every other there ever was.
     pub fn id(&self) -> u64 {
         self.id
@@ -173,8 +176,9 @@ impl<F: File + ?Sized> Description<F> {
     }
 
     /// The file itself.
-    pub fn file(&self) -> &F {
-        &self.file
+    #[inline]
+    pub fn file(&self) -> &dyn File {
+        &*self.file
     }
 
     /// The file offset, locked as `read(2)` and `write(2)` do for seekable files.
@@ -198,7 +202,7 @@ impl<F: File + ?Sized> Description<F> {
     }
 }
 
-impl<F: File + ?Sized> Drop for Description<F> {
+impl Drop for Description {
     /// The last close: entries of epolls leave at once (`epoll(7)`, question 6).
     fn drop(&mut self) {
         OPEN.fetch_sub(1, Ordering::Relaxed);
@@ -209,7 +213,7 @@ impl<F: File + ?Sized> Drop for Description<F> {
             if let Some(sigio) = self.sigio.lock().take() {
                 sigio.disarm(pollable);
             }
-            // As `Target::id` has it: the address does not depend on how much is known of the file's type.
+            // As `Target::id` has it.
             pollable.pollee().close(core::ptr::from_ref(self).addr());
         }
         if self.has_locks.load(Ordering::Relaxed) {
@@ -222,18 +226,32 @@ impl Description {
     /// What is ready now.
     #[inline]
     pub fn poll(&self) -> IoEvents {
-        self.file.poll()
+        self.answer.as_ref().and_then(|pollee| pollee.cached()).unwrap_or_else(|| self.file.poll())
     }
 
     /// What is ready now, if that is known without a lock ([`Pollable::cached`]).
     #[inline]
     pub fn cached(&self) -> Option<IoEvents> {
-        self.file.cached()
+        match &self.answer {
+            Some(pollee) => pollee.cached(),
+            None => self.file.cached(),
+        }
+    }
+
+    /// The pollee of the file, if that has its whole answer ([`Pollable::shared_pollee`]).
+    pub fn shared_pollee(&self) -> Option<&Arc<Pollee>> {
+        self.answer.as_ref()
+    }
+
+    /// Whether it can be waited for.
+    #[inline]
+    pub fn is_pollable(&self) -> bool {
+        self.answer.is_some() || self.file.pollable().is_some()
     }
 
     /// The file as its concrete kind, if it is of that kind.
     pub fn downcast<F: File>(&self) -> Option<&F> {
-        (&self.file as &dyn Any).downcast_ref()
+        (&*self.file as &dyn Any).downcast_ref()
     }
 
     /// The file's name. Files without one get a path that displays as [`File::name`].
@@ -315,7 +333,7 @@ impl Description {
 
     #[inline(always)]
     fn read_at_position(&self, ctx: &Context, dst: &mut IoDst<'_>, status: StatusFlags) -> Result<usize> {
-        let mut position = sync::lock(&self.position);
+        let mut position = self.position.lock();
         check_range(*position, dst.avail())?;
         let count = self.file.read(ctx, dst, *position, status)?;
         *position += count as u64;
@@ -353,7 +371,7 @@ impl Description {
 
     #[inline(always)]
     fn write_at_position(&self, ctx: &Context, src: &mut IoSrc<'_>, status: StatusFlags) -> Result<usize> {
-        let mut position = sync::lock(&self.position);
+        let mut position = self.position.lock();
         check_range(*position, src.remain())?;
         let written = self.file.write(ctx, src, *position, status)?;
         *position = written.end;
@@ -492,6 +510,12 @@ pub trait File: Any + Send + Sync {
     fn ioctl(&self, ctx: &Context, command: u32, argument: usize) -> Result<isize> {
         let _ = (ctx, command, argument);
         Err(ENOTTY)
+    }
+
+    /// The file as an epoll; `None`: `epoll_ctl(2)` and `epoll_wait(2)` answer `EINVAL`. Asked by each of them, so it is shorter than
+    /// [`Description::downcast`].
+    fn as_epoll(&self) -> Option<&EpollFile> {
+        None
     }
 
     /// The file as a socket; `None`: the calls of `socket(7)` answer `ENOTSOCK`.

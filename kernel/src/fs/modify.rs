@@ -40,7 +40,7 @@ pub fn make(ctx: &Context, start: Start, path: &[u8], kind: NewKind, mode: u16) 
 }
 
 /// The last name of `parent`, if it does not exist yet.
-fn check_absent<'a>(walk: &mut Walk<'_>, parent: &'a Parent, may_end_in_slash: bool) -> Result<&'a [u8]> {
+fn check_absent<'a>(walk: &mut Walk<'_, '_>, parent: &'a Parent, may_end_in_slash: bool) -> Result<&'a [u8]> {
     let Last::Name(name) = &parent.last else {
         return Err(EEXIST);
     };

@@ -52,7 +52,7 @@ pub struct OpenRequest {
 
 impl OpenRequest {
     /// The description of `file` with what was asked for.
-    pub fn describe<F: File>(&self, file: F) -> Arc<Description<F>> {
+    pub fn describe(&self, file: impl File) -> Arc<Description> {
         Description::opened(file, self.access, self.status, self.path.clone())
     }
 }
@@ -134,7 +134,7 @@ pub fn open(ctx: &Context, start: Start, path: &[u8], how: &HowToOpen) -> Result
 }
 
 /// Finds the last component or makes it, and tells whether it is new. A dangling link has its target made.
-fn create_or_find(ctx: &Context, walk: &mut Walk<'_>, mut parent: Parent, how: &HowToOpen) -> Result<(Path, bool)> {
+fn create_or_find(ctx: &Context, walk: &mut Walk<'_, '_>, mut parent: Parent, how: &HowToOpen) -> Result<(Path, bool)> {
     let is_exclusive = how.flags.contains(OpenFlags::EXCL);
     loop {
         let Last::Name(name) = &parent.last else {

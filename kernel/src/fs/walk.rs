@@ -80,8 +80,8 @@ pub struct Parent {
 }
 
 /// One resolution.
-pub struct Walk<'a> {
-    ctx: &'a Context<'a>,
+pub struct Walk<'a, 'c> {
+    ctx: &'a Context<'c>,
     credentials: Arc<Credentials>,
     root: Path,
     flags: WalkFlags,
@@ -90,14 +90,14 @@ pub struct Walk<'a> {
     start_mount: Option<u32>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a, 'c> Walk<'a, 'c> {
     /// A resolution for the calling thread, with the identity for file access.
-    pub fn new(ctx: &'a Context<'a>, flags: WalkFlags) -> Self {
+    pub fn new(ctx: &'a Context<'c>, flags: WalkFlags) -> Self {
         Self::with_credentials(ctx, flags, ctx.credentials())
     }
 
     /// A resolution with another identity, for `access(2)`.
-    pub fn with_credentials(ctx: &'a Context<'a>, flags: WalkFlags, credentials: Arc<Credentials>) -> Self {
+    pub fn with_credentials(ctx: &'a Context<'c>, flags: WalkFlags, credentials: Arc<Credentials>) -> Self {
         Self { ctx, credentials, root: ctx.fs().root(), flags, links: 0, start_mount: None }
     }
 

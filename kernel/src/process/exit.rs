@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use readiness::IoEvents;
 
-use super::{ChildEvent, ExitStatus, Process, Thread, Work, table};
+use super::{ChildEvent, ExitStatus, Process, Thread, ThreadLocal, Work, table};
 use crate::{prelude::*, signal};
 
 impl Process {
@@ -70,13 +70,12 @@ impl Process {
     }
 }
 
-/// Ends the calling thread: the last thing it does. `code` is the argument of `exit(2)`, 0 for a thread that was told to.
-pub fn exit_thread(mut ctx: Context, code: u8) {
-    leave_program(&mut ctx);
+/// Ends the calling thread: the last thing it does, after [`leave_program`]. `code` is the argument of `exit(2)`, 0 for a thread that
+/// was told to.
+pub fn exit_thread(thread: &Arc<Thread>, local: &ThreadLocal, code: u8) {
     // Frees the memory here, before the parent hears of the exit, and not when the task happens to be dropped.
-    ctx.vm = crate::vm::nowhere().clone();
-    ctx.local.replace_vm(ctx.vm.clone());
-    let (thread, process) = (&ctx.thread, &ctx.process);
+    local.replace_vm(crate::vm::nowhere().clone());
+    let process = &thread.process;
     if process.remove_thread(thread) {
         exit_process(process, ExitStatus::Exited(code));
     }
@@ -86,9 +85,10 @@ pub fn exit_thread(mut ctx: Context, code: u8) {
     }
 }
 
-/// What a thread that ends does in its program's memory and files.
-fn leave_program(ctx: &mut Context) {
+/// What a thread that ends does in its program's memory and files: the last thing with a context.
+pub fn leave_program(mut ctx: Context) {
     let (thread, process) = (&ctx.thread.clone(), &ctx.process.clone());
+    let ctx = &mut ctx;
     crate::futex::exit_robust_list(ctx);
     super::clone::release_vfork_parent(thread);
     signal::on_thread_exit(ctx);

@@ -19,10 +19,8 @@ use ostd::{
     user::{ReturnReason, UserMode},
 };
 
-use readiness::Waiter;
-
 use super::{Thread, Work, exit};
-use crate::{prelude::*, sched, signal, syscall, time::ThreadParker, vm::AddressSpace};
+use crate::{context::Lasting, prelude::*, sched, signal, syscall, vm::AddressSpace};
 
 /// What OSTD keeps as every task's shared data.
 #[derive(Clone)]
@@ -205,10 +203,11 @@ pub fn init() {
         });
     });
     inject_post_schedule_handler(|| {
-        sched::on_switched();
+        let irq_guard = disable_local();
+        sched::on_switched(&irq_guard);
         with_current(|thread, local| {
             thread.cpu_time.switch_in();
-            local.load(&disable_local());
+            local.load(&irq_guard);
         });
     });
 }
@@ -263,33 +262,35 @@ fn run(thread: Arc<Thread>, mut regs: UserContext, start: impl FnOnce(&Context, 
     let Some(local) = local_of(&task) else {
         return;
     };
-    let waiter = RefCell::new(Waiter::new(ThreadParker::new(thread.clone())));
-    let process = thread.process.clone();
-    let own_files = thread.files.lock().clone();
-    let mut ctx = Context {
-        thread,
-        process,
-        local,
-        vm: local.vm(),
-        waiter,
-        own_files,
-        poll_scratch: RefCell::default(),
-        select_scratch: RefCell::default(),
-    };
-    start(&ctx, &mut regs);
+    let lasting = Lasting::new(&thread);
+    with_context(&thread, local, &lasting, |ctx| start(&ctx, &mut regs));
     let mut user_mode = UserMode::new(regs);
-    let code = loop {
-        match run_program(&ctx, &mut user_mode) {
-            Flow::Exit(code) => break code,
-            Flow::Renew | Flow::Continue => {
-                ctx.vm = local.vm();
-                // Not in one: the old table, which may close files, would go under the lock.
-                let files = ctx.thread.files.lock().clone();
-                ctx.own_files = files;
+    loop {
+        let run_on = |ctx: Context<'_>| match run_program(&ctx, &mut user_mode) {
+            Flow::Exit(code) => {
+                exit::leave_program(ctx);
+                Some(code)
             }
+            Flow::Renew | Flow::Continue => None,
+        };
+        if let Some(code) = with_context(&thread, local, &lasting, run_on) {
+            return exit::exit_thread(&thread, local, code);
         }
-    };
-    exit::exit_thread(ctx, code);
+    }
+}
+
+/// Lends a context in the address space that is active now.
+fn with_context<R>(
+    thread: &Arc<Thread>,
+    local: &ThreadLocal,
+    lasting: &Lasting,
+    action: impl FnOnce(Context<'_>) -> R,
+) -> R {
+    let vm = local.vm();
+    match Context::new(thread, local, &vm, lasting) {
+        Ok(ctx) => action(ctx),
+        Err(_) => unreachable!("a thread's address space is active while it runs"),
+    }
 }
 
 /// Goes between program and kernel until the program is over.

@@ -21,13 +21,11 @@
 mod pages;
 mod ring;
 
-use ostd::sync::MutexGuard;
-
 pub use self::{
     pages::Pages,
     ring::{Filled, Kind, Merge, Piece, ReadPlan, Ring, WritePlan},
 };
-use crate::{prelude::*, sync};
+use crate::{prelude::*, sync::MutexGuard};
 
 /// The pages of a stream, as the two sides hold them.
 pub struct Ends {
@@ -47,13 +45,13 @@ impl Ends {
     /// The producer, for a writer.
     #[inline]
     pub fn produce(&self) -> MutexGuard<'_, Arc<Pages>> {
-        sync::lock(&self.producer)
+        self.producer.lock()
     }
 
     /// The consumer, for a reader.
     #[inline]
     pub fn consume(&self) -> MutexGuard<'_, Arc<Pages>> {
-        sync::lock(&self.consumer)
+        self.consumer.lock()
     }
 
     /// Changes the number of pages while nobody reads or writes. `exchange` puts the ring that it is given in place of the

@@ -2,13 +2,13 @@
 
 //! `epoll_create(2)`, `epoll_ctl(2)`, `epoll_wait(2)` and their kin.
 //!
-//! The three ways to wait differ only in how their arguments are decoded into a [`Wait`].
+//! The three ways to wait differ only in how their arguments are decoded.
 
 use arrayvec::ArrayVec;
 use ostd::mm::MAX_USERSPACE_VADDR;
 use readiness::{
     Timeout, WaitError,
-    epoll::{AddError, Epoll, EpollEvent, EpollWaitError, Fault, ModifyError, Sink},
+    epoll::{AT_ONCE, AddError, Epoll, EpollEvent, EpollWaitError, Fault, ModifyError, Sink},
 };
 
 use super::sigmask::{self, SigMask};
@@ -31,9 +31,6 @@ type RawEvent = [u32; 3];
 
 /// The most events that one call returns (Linux's `EP_MAX_EVENTS`).
 const MAX_EVENTS: i32 = i32::MAX / size_of::<RawEvent>() as i32;
-
-/// Events that are copied out at once.
-const BATCH: usize = 16;
 
 /// `epoll_create(2)`: `size` is only checked.
 ///
@@ -63,7 +60,7 @@ pub fn sys_epoll_create1(ctx: &Context, flags: u32) -> Result<isize> {
 pub fn sys_epoll_ctl(ctx: &Context, epfd: Fd, operation: i32, fd: Fd, event: Vaddr) -> Result<isize> {
     let event = if operation == EPOLL_CTL_DEL { EpollEvent::default() } else { decode_event(ctx.read_val(event)?) };
     let (description, target) = open_files(ctx, epfd, fd)?;
-    if target.file().pollable().is_none() {
+    if !target.is_pollable() {
         return Err(EPERM);
     }
     if Arc::ptr_eq(&description, &target) {
@@ -79,35 +76,62 @@ pub fn sys_epoll_ctl(ctx: &Context, epfd: Fd, operation: i32, fd: Fd, event: Vad
     Ok(0)
 }
 
-/// `epoll_wait(2)`, and what the other two come down to: answers how many events were stored, 0 when time is up.
+/// `epoll_wait(2)`: answers how many events were stored, 0 when time is up.
 ///
 /// # Errors
 /// `EBADF`; `EINVAL` for a bad count or if it is no epoll; `EFAULT`; `EINTR`, whatever `SA_RESTART` says.
-pub fn sys_epoll_wait(ctx: &Context, wait: Wait) -> Result<isize> {
-    let description = ctx.file(wait.epfd)?;
-    if wait.max <= 0 || wait.max > MAX_EVENTS {
+// Always inlined, as what it calls on its way: else they save and load as many registers as they execute other instructions.
+#[inline(always)]
+pub fn sys_epoll_wait(ctx: &Context, epfd: Fd, events: Vaddr, max: i32, timeout: i32) -> Result<isize> {
+    wait_for_events(ctx, epfd, events, max, || sigmask::timeout_from_millis(timeout))
+}
+
+/// What the three calls come down to. `timeout` is asked if nothing is ready.
+#[inline(always)]
+fn wait_for_events(
+    ctx: &Context,
+    epfd: Fd,
+    events: Vaddr,
+    max: i32,
+    timeout: impl FnOnce() -> Timeout<Deadline>,
+) -> Result<isize> {
+    let description = ctx.file(epfd)?;
+    if max <= 0 || max > MAX_EVENTS {
         return Err(EINVAL);
     }
-    let max = wait.max as usize;
-    let mut buffer = UserBuffer::new(ctx, wait.events)?;
+    let max = max as usize;
+    let mut buffer = UserBuffer::new(ctx, events)?;
     let epoll = epoll_of(&description)?;
-    let harvested = if epoll.has_pending() { epoll.harvest(max, &mut buffer) } else { Ok(0) };
-    match harvested {
-        Ok(0) => sleep(ctx, epoll, max, wait.timeout, &mut buffer),
+    match epoll.harvest(max, &mut buffer) {
+        Ok(0) => sleep(ctx, epoll, max, timeout(), &mut buffer),
         Ok(count) => Ok(count as isize),
         Err(Fault) => Err(EFAULT),
     }
 }
 
-/// [`sys_epoll_wait`] when nothing is ready.
+/// [`wait_for_events`] when nothing is ready.
+#[inline]
 fn sleep(
     ctx: &Context,
     epoll: &Epoll<Description>,
     max: usize,
     timeout: Timeout<Deadline>,
-    buffer: &mut UserBuffer<'_>,
+    buffer: &mut UserBuffer<'_, '_>,
 ) -> Result<isize> {
-    let Ok(deadline) = timeout.deadline() else { return Ok(0) };
+    match timeout.deadline() {
+        Ok(deadline) => sleep_until(ctx, epoll, max, deadline, buffer),
+        Err(_) => Ok(0),
+    }
+}
+
+#[inline(never)]
+fn sleep_until(
+    ctx: &Context,
+    epoll: &Epoll<Description>,
+    max: usize,
+    deadline: Option<Deadline>,
+    buffer: &mut UserBuffer<'_, '_>,
+) -> Result<isize> {
     match epoll.wait(&mut ctx.waiter.borrow_mut(), max, deadline, buffer) {
         Ok(count) => Ok(count as isize),
         Err(EpollWaitError::Wait(WaitError::TimedOut)) => Ok(0),
@@ -122,10 +146,11 @@ fn sleep(
 /// `EINVAL` for a mask of another size; as [`sys_epoll_wait`].
 pub fn sys_epoll_pwait(ctx: &Context, wait: Wait, mask: Vaddr, mask_size: usize) -> Result<isize> {
     let mask = SigMask::read(ctx, mask, mask_size)?;
-    sigmask::with_mask(ctx, mask, || sys_epoll_wait(ctx, wait))
+    let Wait { epfd, events, max, timeout } = wait;
+    sigmask::with_mask(ctx, mask, || wait_for_events(ctx, epfd, events, max, || timeout))
 }
 
-/// The decoded arguments of the waiting calls.
+/// The decoded arguments of the calls with a mask.
 pub struct Wait {
     epfd: Fd,
     events: Vaddr,
@@ -134,8 +159,7 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// Decodes the arguments of `epoll_wait(2)`: the timeout is in milliseconds, negative for none.
-    #[inline]
+    /// Decodes the arguments of `epoll_pwait(2)`: the timeout is in milliseconds, negative for none.
     pub fn in_millis([epfd, events, max, timeout, ..]: [usize; 6]) -> Self {
         let timeout = sigmask::timeout_from_millis(timeout as i32);
         Self { epfd: epfd as Fd, events, max: max as i32, timeout }
@@ -156,43 +180,45 @@ impl Wait {
 
 /// What is left of the caller's array of events: as much as a harvest was told. What would lie beyond user space faults when it is
 /// written: programs pass the largest count there is with an array that is smaller.
-struct UserBuffer<'a> {
-    ctx: &'a Context<'a>,
+struct UserBuffer<'a, 'c> {
+    ctx: &'a Context<'c>,
     /// Not beyond the end of user space.
     address: Vaddr,
 }
 
-impl<'a> UserBuffer<'a> {
+impl<'a, 'c> UserBuffer<'a, 'c> {
     /// The array at `address`.
     ///
     /// # Errors
     /// `EFAULT` if it does not begin in user space.
-    fn new(ctx: &'a Context<'a>, address: Vaddr) -> Result<Self> {
+    fn new(ctx: &'a Context<'c>, address: Vaddr) -> Result<Self> {
         if address <= MAX_USERSPACE_VADDR { Ok(Self { ctx, address }) } else { Err(EFAULT) }
     }
 
-    /// Copies out up to [`BATCH`] events. Inlined, because nearly always there is just one, and the compiler knows it. Returns how many were copied whole.
+    /// Copies out up to [`AT_ONCE`] events. Inlined, because nearly always there is just one, and the compiler knows it. Returns how many were copied whole.
     #[inline]
     fn put_batch(&mut self, events: &[EpollEvent]) -> usize {
-        let mut raw: ArrayVec<RawEvent, BATCH> = ArrayVec::new();
+        let mut raw: ArrayVec<RawEvent, AT_ONCE> = ArrayVec::new();
         // Not collected: that would copy the whole array.
         raw.extend(events.iter().map(encode_event));
         let bytes = raw.as_bytes();
-        let room = MAX_USERSPACE_VADDR - self.address;
-        let Ok(mut writer) = self.ctx.writer(self.address, bytes.len().min(room)) else { return 0 };
-        let copied = match writer.write_fallible(&mut VmReader::from(bytes).to_fallible()) {
-            Ok(copied) | Err((_, copied)) => copied / size_of::<RawEvent>(),
-        };
+        let len = bytes.len().min(MAX_USERSPACE_VADDR - self.address);
+        let copied = self.ctx.with_writer(self.address, len, |writer| {
+            match writer.write_fallible(&mut VmReader::from(bytes).to_fallible()) {
+                Ok(copied) | Err((_, copied)) => copied / size_of::<RawEvent>(),
+            }
+        });
+        let copied = copied.unwrap_or(0);
         self.address += copied * size_of::<RawEvent>();
         copied
     }
 }
 
-impl Sink for UserBuffer<'_> {
+impl Sink for UserBuffer<'_, '_> {
     #[inline]
     fn put(&mut self, events: &[EpollEvent]) -> usize {
         let mut total = 0;
-        for batch in events.chunks(BATCH) {
+        for batch in events.chunks(AT_ONCE) {
             let copied = self.put_batch(batch);
             total += copied;
             if copied < batch.len() {
@@ -200,6 +226,18 @@ impl Sink for UserBuffer<'_> {
             }
         }
         total
+    }
+
+    #[inline]
+    fn put_now(&mut self, events: &[EpollEvent]) -> bool {
+        let (ctx, address) = (self.ctx, self.address);
+        let is_copied = ctx.local.with_faults_disabled(|| match events {
+            // Nearly always there is just one.
+            [event] => ctx.write_val(address, &encode_event(event)).is_ok(),
+            _ => self.put(events) == events.len(),
+        });
+        self.address = address;
+        is_copied
     }
 }
 
@@ -220,7 +258,7 @@ fn open_files(ctx: &Context, first: Fd, second: Fd) -> Result<(Arc<Description>,
 }
 
 fn epoll_of(description: &Description) -> Result<&Epoll<Description>> {
-    description.downcast::<EpollFile>().map(EpollFile::epoll).ok_or(EINVAL)
+    description.file().as_epoll().map(EpollFile::epoll).ok_or(EINVAL)
 }
 
 impl From<AddError> for Errno {

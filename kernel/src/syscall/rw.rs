@@ -103,7 +103,7 @@ fn read_iovecs(ctx: &Context, address: Vaddr, count: usize) -> Result<Vec<IoVec>
 pub fn iov_dst<'a>(ctx: &'a Context, address: Vaddr, count: usize) -> Result<IoDst<'a>> {
     let vectors = read_iovecs(ctx, address, count)?;
     let writers: Result<Vec<_>> = vectors.iter().map(|vector| ctx.writer(vector.base, vector.len)).collect();
-    Ok(IoDst::from_segments(writers?, &ctx.vm))
+    Ok(IoDst::from_segments(writers?, ctx.vm))
 }
 
 /// The buffers of `writev(2)` as one source.
@@ -113,7 +113,7 @@ pub fn iov_dst<'a>(ctx: &'a Context, address: Vaddr, count: usize) -> Result<IoD
 pub fn iov_src<'a>(ctx: &'a Context, address: Vaddr, count: usize) -> Result<IoSrc<'a>> {
     let vectors = read_iovecs(ctx, address, count)?;
     let readers: Result<Vec<_>> = vectors.iter().map(|vector| ctx.reader(vector.base, vector.len)).collect();
-    Ok(IoSrc::from_segments(readers?, Some(&ctx.vm)))
+    Ok(IoSrc::from_segments(readers?, Some(ctx.vm)))
 }
 
 /// `readv(2)`

@@ -18,9 +18,9 @@ const ELEMENTS_MAX: usize = 32;
 const PATH_MAX: usize = 4096;
 
 /// A call's arguments, and its answer once it has one.
-pub struct Call<'a> {
+pub struct Call<'a, 'c> {
     /// The caller.
-    pub ctx: &'a Context<'a>,
+    pub ctx: &'a Context<'c>,
     /// The six words.
     pub words: [usize; 6],
     /// What the call answered; `None` before.
@@ -30,7 +30,7 @@ pub struct Call<'a> {
 /// The two words of `struct timespec` and `struct timeval`.
 type Time = [i64; 2];
 
-impl Call<'_> {
+impl Call<'_, '_> {
     /// Writes argument `index`.
     pub fn write(&self, out: &mut String, index: usize, arg: Arg) {
         let word = self.words[index];

@@ -238,7 +238,7 @@ fn write_answer(out: &mut String, call: Sysno, result: &Result<isize>) {
 }
 
 /// What `strace` says behind the answer: the events that `poll(2)` found, `Timeout`.
-fn write_note(out: &mut String, call: Sysno, decoder: &Call<'_>, result: &Result<isize>) {
+fn write_note(out: &mut String, call: Sysno, decoder: &Call<'_, '_>, result: &Result<isize>) {
     let is_poll = matches!(call, Sysno::poll | Sysno::ppoll);
     let is_select = matches!(call, Sysno::select | Sysno::pselect6);
     match result {

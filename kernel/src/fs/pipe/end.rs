@@ -114,6 +114,8 @@ fn errno_of(error: WaitError) -> Errno {
 }
 
 impl Readiness for State {
+    const IS_WHOLE: bool = true;
+
     /// Mirrors Linux's `pipe_poll`: a writer is told of room by the page, and of room even if nobody will read.
     fn readiness(&self, side: usize) -> IoEvents {
         let mut events = IoEvents::empty();
@@ -145,7 +147,12 @@ impl Pollable for PipeEnd {
     /// Who may have been opened before the first writer computes.
     #[inline]
     fn cached(&self) -> Option<IoEvents> {
-        if self.opened_before_writer.is_some() { None } else { self.pollee().cached() }
+        self.shared_pollee()?.cached()
+    }
+
+    fn shared_pollee(&self) -> Option<&Arc<Pollee>> {
+        let computes = self.opened_before_writer.is_some();
+        (!computes).then(|| self.pipe.state.side(self.side))
     }
 }
 

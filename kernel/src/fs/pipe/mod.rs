@@ -19,7 +19,7 @@ mod size;
 mod splice;
 mod state;
 
-use readiness::{IoEvents, Tracked};
+use readiness::{IoEvents, Pollee, Tracked};
 
 use self::state::{BOTH, Openers, READER, State, WRITER};
 pub use self::{
@@ -45,7 +45,7 @@ const PARTNER: IoEvents = IoEvents::MSG;
 
 /// A pipe.
 pub struct Pipe {
-    state: Tracked<State, 3>,
+    state: Tracked<State, 3, Arc<Pollee>>,
     ends: Ends,
 }
 

@@ -22,13 +22,12 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use ostd::sync::MutexGuard;
-
 use super::{Identity, datagram::DatagramSocket, stream::StreamSocket};
 use crate::{
     file::Description,
     prelude::*,
     process::{credentials::Capabilities, limits::Resource},
+    sync::MutexGuard,
 };
 
 /// The most files of one message (`SCM_MAX_FD`).

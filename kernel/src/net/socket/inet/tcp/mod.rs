@@ -244,6 +244,10 @@ impl Pollable for TcpSocket {
     fn readiness(&self) -> IoEvents {
         self.phase.readiness(0)
     }
+
+    fn shared_pollee(&self) -> Option<&Arc<Pollee>> {
+        Some(&self.pollee)
+    }
 }
 
 impl Socket for TcpSocket {

@@ -136,6 +136,10 @@ impl Pollable for StreamSocket {
             }
         }
     }
+
+    fn shared_pollee(&self) -> Option<&Arc<Pollee>> {
+        Some(&self.pollee)
+    }
 }
 
 impl Socket for StreamSocket {
@@ -220,6 +224,8 @@ impl Socket for StreamSocket {
         self.receive_message(ctx, dst, how)
     }
 
+    // Always inlined, as its kin, into the one place where it is called.
+    #[inline(always)]
     fn read_bytes(&self, ctx: &Context, dst: &mut IoDst<'_>, is_nonblocking: bool) -> Result<usize> {
         if self.reads_plainly.load(Relaxed)
             && let Some(endpoint) = self.endpoint()
@@ -237,6 +243,7 @@ impl Socket for StreamSocket {
         self.receive(ctx, dst, Receive::plain(is_nonblocking)).map(|message| message.count)
     }
 
+    #[inline(always)]
     fn write_bytes(&self, ctx: &Context, src: &mut IoSrc<'_>, is_nonblocking: bool) -> Result<usize> {
         let len = src.remain();
         if let Some(endpoint) = self.endpoint()

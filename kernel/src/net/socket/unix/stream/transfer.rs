@@ -120,6 +120,7 @@ impl StreamSocket {
     }
 
     /// Writes, and waits for room as long as it may. Says how much was written.
+    #[inline(always)]
     pub(super) fn write_all(
         &self,
         ctx: &Context,
@@ -134,6 +135,7 @@ impl StreamSocket {
             .unwrap_or_else(|error| Err(errno_of(error, timeout)))
     }
 
+    #[inline]
     pub(super) fn finish_write(
         &self,
         ctx: &Context,
