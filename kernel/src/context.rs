@@ -252,20 +252,20 @@ impl Context<'_> {
         Ok(write(&mut writer))
     }
 
-    /// The buffer of a `write(2)`. Lengths are capped as Linux's `MAX_RW_COUNT` does.
+    /// The buffer of a `write(2)`. Lengths are [`capped`].
     ///
     /// # Errors
     /// `EFAULT` as for [`Self::reader`].
     pub fn io_src(&self, address: Vaddr, len: usize) -> Result<IoSrc<'_>> {
-        self.reader(address, len.min(MAX_RW_COUNT)).map(|reader| IoSrc::new(reader, self.vm))
+        self.reader(address, capped(len)?).map(|reader| IoSrc::new(reader, self.vm))
     }
 
-    /// The buffer of a `read(2)`. Lengths are capped as Linux's `MAX_RW_COUNT` does.
+    /// The buffer of a `read(2)`. Lengths are [`capped`].
     ///
     /// # Errors
     /// `EFAULT` as for [`Self::writer`].
     pub fn io_dst(&self, address: Vaddr, len: usize) -> Result<IoDst<'_>> {
-        self.writer(address, len.min(MAX_RW_COUNT)).map(|writer| IoDst::new(writer, self.vm))
+        self.writer(address, capped(len)?).map(|writer| IoDst::new(writer, self.vm))
     }
 
     /// Copies a value in.
@@ -340,6 +340,20 @@ impl Context<'_> {
         }
         Err(ENAMETOOLONG)
     }
+}
+
+/// The length of a read or write, as much as may be.
+///
+/// # Errors
+/// `EFAULT` if it is no `ssize_t`, as which it is answered: such a buffer does not lie in user space either.
+#[inline]
+fn capped(len: usize) -> Result<usize> {
+    if len <= MAX_RW_COUNT { Ok(len) } else { cap(len) }
+}
+
+#[cold]
+fn cap(len: usize) -> Result<usize> {
+    if isize::try_from(len).is_ok() { Ok(MAX_RW_COUNT) } else { Err(EFAULT) }
 }
 
 /// The most that one read or write moves: `INT_MAX` rounded down to a page (`read(2)`, NOTES).

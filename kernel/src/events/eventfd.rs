@@ -34,11 +34,12 @@ impl Readiness for Counter {
     const IS_WHOLE: bool = true;
 
     fn readiness(&self, _side: usize) -> IoEvents {
-        let mut events = IoEvents::empty();
-        events.set(IoEvents::IN, self.0 > 0);
-        events.set(IoEvents::OUT, self.0 < LARGEST);
-        events.set(IoEvents::ERR, self.0 == u64::MAX);
-        events
+        match self.0 {
+            0 => IoEvents::OUT,
+            1..LARGEST => IoEvents::IN | IoEvents::OUT,
+            LARGEST => IoEvents::IN,
+            u64::MAX => IoEvents::IN | IoEvents::ERR,
+        }
     }
 }
 

@@ -77,7 +77,7 @@ pub struct Options {
 }
 
 /// The least that Linux sets (`SOCK_MIN_SNDBUF`, `SOCK_MIN_RCVBUF`).
-const MIN_SEND_BUFFER: u32 = 4608;
+pub const MIN_SEND_BUFFER: u32 = 4608;
 const MIN_RECEIVE_BUFFER: u32 = 2304;
 
 /// `struct timeval` of 64 bits.

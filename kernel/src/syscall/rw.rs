@@ -11,27 +11,19 @@ use crate::{
 /// `read(2)`
 pub fn sys_read(ctx: &Context, fd: Fd, buffer: Vaddr, len: usize) -> Result<isize> {
     let file = ctx.file(fd)?;
-    check_len(len)?;
     file.read(ctx, &mut ctx.io_dst(buffer, len)?).map(|count| count as isize)
 }
 
 /// `write(2)`
 pub fn sys_write(ctx: &Context, fd: Fd, buffer: Vaddr, len: usize) -> Result<isize> {
     let file = ctx.file(fd)?;
-    check_len(len)?;
     file.write(ctx, &mut ctx.io_src(buffer, len)?).map(|count| count as isize)
-}
-
-/// A length is a `ssize_t` on its way back. A buffer that is longer does not lie in user space either.
-fn check_len(len: usize) -> Result<()> {
-    if isize::try_from(len).is_ok() { Ok(()) } else { Err(EFAULT) }
 }
 
 /// `pread64(2)`
 pub fn sys_pread64(ctx: &Context, fd: Fd, buffer: Vaddr, len: usize, offset: i64) -> Result<isize> {
     let offset = u64::try_from(offset).map_err(|_| EINVAL)?;
     let file = ctx.file(fd)?;
-    check_len(len)?;
     read_at(ctx, &file, &mut ctx.io_dst(buffer, len)?, offset, file.status())
 }
 
@@ -39,7 +31,6 @@ pub fn sys_pread64(ctx: &Context, fd: Fd, buffer: Vaddr, len: usize, offset: i64
 pub fn sys_pwrite64(ctx: &Context, fd: Fd, buffer: Vaddr, len: usize, offset: i64) -> Result<isize> {
     let offset = u64::try_from(offset).map_err(|_| EINVAL)?;
     let file = ctx.file(fd)?;
-    check_len(len)?;
     write_at(ctx, &file, &mut ctx.io_src(buffer, len)?, offset, file.status())
 }
 

@@ -6,7 +6,10 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU32, Ordering},
+};
 
 use readiness::{
     Claim, IoEvents, Mode, Observer, Pollable, Timeout, WaitError, Waiter,
@@ -220,6 +223,34 @@ fn who_is_woken_finds_the_epoll_told() {
     file.post();
     assert_eq!(*woken.found.lock().unwrap(), [7]);
     file.pollee().deregister(registration);
+}
+
+/// Somebody who waits for an epoll, counts how often he is told, and leaves it to others.
+#[derive(Default)]
+struct Next(AtomicU32);
+
+impl Observer for Next {
+    fn on_ready(&self, _events: IoEvents) -> Claim {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Claim::NotTaken
+    }
+}
+
+#[test]
+fn what_stays_ready_is_offered_to_one_more() {
+    for (flags, count, times) in [(0, 1, 1), (0, 3, 1), (EDGE, 1, 0), (EDGE, 3, 0)] {
+        let epoll = new_epoll(new_topology());
+        let files: Vec<_> = (0..count).map(|_| File::counter()).collect();
+        for (fd, file) in (0..).zip(&files) {
+            epoll.add(fd, file, with_flags(flags, 7)).unwrap();
+            file.post();
+        }
+        let next = Arc::new(Next::default());
+        let registration = epoll.pollee().register(next.clone(), IoEvents::IN, Mode::Exclusive);
+        assert_eq!(harvest(&epoll, 10).len(), count);
+        assert_eq!(next.0.load(Ordering::Relaxed), times);
+        epoll.pollee().deregister(registration);
+    }
 }
 
 #[test]

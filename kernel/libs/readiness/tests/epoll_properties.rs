@@ -302,7 +302,7 @@ fn step_on_file(model: &mut Model, real: &Real, op: &Op, fd: i32, file: &Arc<Fil
 }
 
 fn wait(model: &mut Model, real: &Real, max: usize, room: usize) {
-    let mut buffer = Buffer { events: Vec::new(), faults_after: Some(room) };
+    let mut buffer = Buffer::faulting_after(room);
     let result = real.inner.as_ep().harvest(max, &mut buffer);
     if let Ok(count) = result {
         assert_eq!(count, buffer.events.len());

@@ -265,6 +265,28 @@ fn h2_a_short_or_faulting_buffer_loses_and_duplicates_nothing() {
 }
 
 #[test]
+fn h2_a_report_at_once_leaves_alone_what_another_harvest_has() {
+    model(3, || {
+        let file = File::counter();
+        let epoll = watching(&file, ONESHOT);
+        file.post();
+        // Cannot copy at once, and takes its turn: it has the entry in its hands until it knows that the buffer has room after all.
+        let slow = {
+            let epoll = epoll.clone();
+            spawn(move || {
+                let mut buffer = Buffer::slow();
+                let _ = epoll.harvest(9, &mut buffer);
+                buffer.data()
+            })
+        };
+        let mut reports = harvest(&epoll, 9);
+        reports.extend(slow.join().unwrap());
+        reports.extend(harvest(&epoll, 9));
+        assert_eq!(reports, [1]);
+    });
+}
+
+#[test]
 fn h2_a_fault_leaves_what_was_added_meanwhile_alone() {
     model(2, || {
         let files = [File::counter(), File::counter(), File::counter()];

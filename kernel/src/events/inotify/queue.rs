@@ -160,7 +160,7 @@ mod tests {
 
     #[ktest]
     fn equal_events_merge_and_a_full_queue_says_so_once() {
-        let queue = Tracked::new(Queue::new(2));
+        let queue: Tracked<_> = Tracked::new(Queue::new(2));
         let push = |event| queue.update(|queue| super::push(queue, event));
         push(event(1, b"a"));
         push(event(1, b"a"));

@@ -184,11 +184,17 @@ pub fn with_flags(flags: u32, data: u64) -> EpollEvent {
 pub struct Buffer {
     pub events: Vec<EpollEvent>,
     pub faults_after: Option<usize>,
+    /// Whether it has to sleep before it can be written.
+    pub is_slow: bool,
 }
 
 impl Buffer {
     pub fn faulting_after(count: usize) -> Self {
-        Self { events: Vec::new(), faults_after: Some(count) }
+        Self { faults_after: Some(count), ..Self::default() }
+    }
+
+    pub fn slow() -> Self {
+        Self { is_slow: true, ..Self::default() }
     }
 
     pub fn data(&self) -> Vec<u64> {
@@ -206,7 +212,7 @@ impl Sink for Buffer {
 
     fn put_now(&mut self, events: &[EpollEvent]) -> bool {
         let room = self.faults_after.map_or(usize::MAX, |limit| limit - self.events.len());
-        let fits = events.len() <= room;
+        let fits = events.len() <= room && !self.is_slow;
         if fits {
             self.events.extend_from_slice(events);
         }

@@ -213,7 +213,10 @@ fn buffer_charge(linear: usize) -> usize {
     const HEADER: usize = 256;
     const TAIL: usize = 320;
     const SMALLEST: usize = 512;
-    HEADER + (linear + TAIL).next_power_of_two().max(SMALLEST)
+    if linear <= SMALLEST - TAIL {
+        return HEADER + SMALLEST;
+    }
+    HEADER + (linear + TAIL).next_power_of_two()
 }
 
 /// The most bytes of one record of a stream (`SKB_MAX_ALLOC + UNIX_SKB_FRAGS_SZ`).

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     file::IoSrc,
-    net::message::UserCredentials,
+    net::{message::UserCredentials, options::MIN_SEND_BUFFER},
     prelude::*,
     stream::{Filled, Kind, Merge, Pages, WritePlan},
 };
@@ -121,7 +121,7 @@ impl Connection {
         }
         let len = match self.unit {
             Unit::Packet => left,
-            // The least limit is 4608.
+            Unit::Byte if left <= MIN_SEND_BUFFER as usize / 2 - 64 => left,
             Unit::Byte => left.min((direction.limit as usize / 2).saturating_sub(64).clamp(1, MAX_STREAM_RECORD)),
         };
         WriteStep::Room(direction.ring.plan_write(len, Kind::Stream, Merge::AnyBytes), len)

@@ -231,13 +231,19 @@ impl Socket for StreamSocket {
             && let Some(endpoint) = self.endpoint()
         {
             let len = dst.avail();
-            let timeout = self.common.receive_timeout(is_nonblocking);
-            let subject = InTurn(self, IoEvents::READABLE);
-            match ctx.wait(&subject, timeout, || endpoint.connection.read(endpoint.side, dst, len)) {
-                Ok(Plain::Bytes(count)) => return Ok(count),
-                Ok(Plain::Faulted(error)) => return Err(error),
-                Ok(Plain::Special) => {}
-                Err(error) => return Err(errno_of(error, timeout)),
+            let mut read = || endpoint.connection.read(endpoint.side, dst, len);
+            let plain = match read() {
+                Some(plain) => plain,
+                None => {
+                    let timeout = self.common.receive_timeout(is_nonblocking);
+                    let subject = InTurn(self, IoEvents::READABLE);
+                    ctx.sleep(&subject, timeout, read).map_err(|error| errno_of(error, timeout))?
+                }
+            };
+            match plain {
+                Plain::Bytes(count) => return Ok(count),
+                Plain::Faulted(error) => return Err(error),
+                Plain::Special => {}
             }
         }
         self.receive(ctx, dst, Receive::plain(is_nonblocking)).map(|message| message.count)

@@ -129,10 +129,13 @@ impl StreamSocket {
         writing: &mut Writing,
         is_nonblocking: bool,
     ) -> Result<()> {
+        let mut write = || endpoint.connection.write(endpoint.side, src, writing);
+        if let Some(result) = write() {
+            return result;
+        }
         let timeout = self.common.send_timeout(is_nonblocking);
         let subject = InTurn(self, IoEvents::WRITABLE);
-        ctx.wait(&subject, timeout, || endpoint.connection.write(endpoint.side, src, writing))
-            .unwrap_or_else(|error| Err(errno_of(error, timeout)))
+        ctx.sleep(&subject, timeout, write).unwrap_or_else(|error| Err(errno_of(error, timeout)))
     }
 
     #[inline]
