@@ -8,15 +8,21 @@
 //! readiness is in that file's own module; the calls are in `syscall/{epoll,poll,select,eventfd}.rs` and so on.
 //!
 //! # The walk of a look: `epoll_wait(2)` to a pipe's readiness
-//! Seven functions in five files, six if the answer is cached.
+//! Four functions if the answer is known, five more if not.
 //!
 //! 1. `sys_epoll_wait`: the descriptor, the buffer (`syscall/epoll.rs`)
 //! 2. `Epoll::harvest`: the ready list (`readiness/src/epoll/harvest.rs`)
-//! 3. `report_only`, or `scan` and `report` for several: ask and copy out (the same file)
-//! 4. `Description::poll`: the one virtual call (`events/epoll.rs`)
-//! 5. `PipeEnd::poll` (`fs/pipe/end.rs`)
-//! 6. `Tracked::poll`: the answer, if it is cached (`readiness/src/tracked.rs`)
-//! 7. `State::readiness`: else looks at the ring (`fs/pipe/end.rs`)
+//! 3. `report_only_known`, or `report_known` for several: what the caches of the pollees say, copied out in the same hold of the list's
+//!    lock (`readiness/src/epoll/ready.rs`)
+//! 4. `Pollee::known` (`readiness/src/pollee.rs`)
+//!
+//! If not all is known, or the caller's memory is not there, the files are asked:
+//!
+//! 5. `report_only`, or `scan` and `report` for several: ask and copy out (`readiness/src/epoll/harvest.rs`)
+//! 6. `Description::poll`: the one virtual call (`file/mod.rs`)
+//! 7. `PipeEnd::poll` (`fs/pipe/end.rs`)
+//! 8. `Tracked::poll` (`readiness/src/tracked.rs`)
+//! 9. `State::readiness`: looks at the ring (`fs/pipe/end.rs`)
 //!
 //! # The walk of a wake: `write(2)` on a pipe to a thread asleep in `epoll_wait(2)`
 //! 1. `Pipe::write`: the bytes, then the edge (`fs/pipe/mod.rs`)

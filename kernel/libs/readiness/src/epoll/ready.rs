@@ -175,7 +175,9 @@ impl<T: Target + ?Sized> ReadyList<T> {
         }
         let old = EpollEvent { events: item.events, data: item.data };
         (item.events, item.data) = (event.events, event.data);
-        item.state = item.state.on_modify();
+        if !matches!(item.state, State::Idle) {
+            item.state = item.state.on_modify();
+        }
         Ok(old)
     }
 
@@ -189,7 +191,7 @@ impl<T: Target + ?Sized> ReadyList<T> {
     #[inline]
     pub(super) fn report_only_known(&mut self, sink: &mut impl Sink) -> bool {
         let index = self.ready.head();
-        if index == NIL || index != self.ready.tail() {
+        if self.pending != 1 || index == NIL {
             return false;
         }
         let item = self.items.get_mut(index);
@@ -205,9 +207,12 @@ impl<T: Target + ?Sized> ReadyList<T> {
         true
     }
 
-    /// Reports up to `max` entries at once: if there are no more than a few, all ready as is known, and the sink takes them
-    /// without sleeping. Else does nothing, and returns 0.
+    /// Reports up to `max` entries at once: if there are no more than a few, nobody scans the list, all are ready as is known, and the sink
+    /// takes them without sleeping. Else does nothing, and returns 0.
     pub(super) fn report_known(&mut self, max: usize, sink: &mut impl Sink) -> usize {
+        if !self.scanning.is_empty() || !self.reporting.is_empty() {
+            return 0;
+        }
         let mut events: ArrayVec<EpollEvent, AT_ONCE> = ArrayVec::new();
         let mut is_level = true;
         let (mut last, mut next) = (NIL, self.ready.head());
