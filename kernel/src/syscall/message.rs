@@ -7,6 +7,7 @@ use super::{
     socket::{is_nonblocking, with_socket},
 };
 use crate::{
+    context::MAX_RW_COUNT,
     file::{Description, IoDst, IoSrc, table::Fd},
     net::{
         ControlMessage, Incoming, MsgFlags, Outgoing, Socket, SocketAddress, address,
@@ -69,8 +70,9 @@ pub fn sys_sendto(ctx: &Context, [fd, buffer, len, flags, address, address_len]:
             _ => Some(SocketAddress::read(ctx, address, address_len as i32)?),
         };
         let flags = MsgFlags::from_bits_retain(flags as u32);
+        // Unlike that of a `write(2)`, the length may be anything.
         let outgoing = outgoing(description, flags, destination, Vec::new());
-        socket.send(ctx, &mut ctx.io_src(buffer, len)?, outgoing).map(|count| count as isize)
+        socket.send(ctx, &mut ctx.io_src(buffer, len.min(MAX_RW_COUNT))?, outgoing).map(|count| count as isize)
     })
 }
 
@@ -81,7 +83,7 @@ pub fn sys_sendto(ctx: &Context, [fd, buffer, len, flags, address, address_len]:
 pub fn sys_recvfrom(ctx: &Context, [fd, buffer, len, flags, address, len_address]: [usize; 6]) -> Result<isize> {
     with_socket(ctx, fd as Fd, |socket, description| {
         let how = receive(description, MsgFlags::from_bits_retain(flags as u32), false);
-        let incoming = socket.receive(ctx, &mut ctx.io_dst(buffer, len)?, how)?;
+        let incoming = socket.receive(ctx, &mut ctx.io_dst(buffer, len.min(MAX_RW_COUNT))?, how)?;
         if address != 0 {
             match &incoming.source {
                 Some(source) => source.write(ctx, address, len_address)?,
