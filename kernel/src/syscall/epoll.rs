@@ -68,9 +68,9 @@ pub fn sys_epoll_ctl(ctx: &Context, epfd: Fd, operation: i32, fd: Fd, event: Vad
     }
     let epoll = epoll_of(&description)?;
     match operation {
+        EPOLL_CTL_MOD => epoll.modify(fd, &target, event)?,
         EPOLL_CTL_ADD => epoll.add(fd, &target, event)?,
         EPOLL_CTL_DEL => epoll.delete(fd, &target).map_err(|_| ENOENT)?,
-        EPOLL_CTL_MOD => epoll.modify(fd, &target, event)?,
         _ => return Err(EINVAL),
     }
     Ok(0)

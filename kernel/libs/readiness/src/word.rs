@@ -90,10 +90,10 @@ impl Word {
         let version = self.version.load(Ordering::Acquire);
         // Relaxed: version and answer are in one word, nothing else hangs on it.
         let cache = self.cache.load(Ordering::Relaxed);
-        if cache >> EVENT_BITS == version << EVENT_BITS >> EVENT_BITS {
-            Lookup::Fresh(unpack(cache))
-        } else {
-            Lookup::Stale(Ticket(version))
+        // Of equal versions nothing is left, but the events.
+        match cache ^ version << EVENT_BITS {
+            events @ 0..=EVENT_MASK => Lookup::Fresh(IoEvents::from_bits_retain(events as u32)),
+            _ => Lookup::Stale(Ticket(version)),
         }
     }
 
@@ -142,8 +142,4 @@ impl Default for Word {
 fn pack(version: u64, events: IoEvents) -> u64 {
     debug_assert!(u64::from(events.bits()) <= EVENT_MASK);
     version << EVENT_BITS | u64::from(events.bits()) & EVENT_MASK
-}
-
-fn unpack(cache: u64) -> IoEvents {
-    IoEvents::from_bits_retain((cache & EVENT_MASK) as u32)
 }

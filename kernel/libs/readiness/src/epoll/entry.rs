@@ -38,8 +38,9 @@ use crate::{
 /// A file in the interest set of an epoll.
 pub(super) struct Entry<T: Target + ?Sized> {
     pub(super) core: Arc<Core<T>>,
-    /// The file description. Its address stays taken for as long as this lives, so it is an identity (FEATURES row 65).
     pub(super) file: Weak<T>,
+    /// The identity of the file description: its address, which stays taken for as long as this lives (FEATURES row 65).
+    description: usize,
     /// The file's pollee, if that is all there is to its answer: it can be asked under the ready list's lock.
     pub(super) answer: Option<Arc<Pollee>>,
     pub(super) fd: i32,
@@ -53,7 +54,8 @@ pub(super) struct Entry<T: Target + ?Sized> {
 impl<T: Target + ?Sized> Entry<T> {
     pub(super) fn new(core: Arc<Core<T>>, file: &Arc<T>, fd: i32, index: u32) -> Self {
         let answer = file.shared_pollee().cloned();
-        Self { core, file: Arc::downgrade(file), answer, fd, index, registration: AtomicU64::new(0) }
+        let (file, description) = (Arc::downgrade(file), file.id());
+        Self { core, file, description, answer, fd, index, registration: AtomicU64::new(0) }
     }
 
     pub(super) fn set_registration(&self, registration: Registration) {
@@ -67,7 +69,7 @@ impl<T: Target + ?Sized> Entry<T> {
 
     /// The identity of the file description.
     pub(super) fn description(&self) -> usize {
-        self.file.as_ptr().addr()
+        self.description
     }
 
     pub(super) fn is_for(&self, fd: i32, description: usize) -> bool {

@@ -256,6 +256,7 @@ impl<T: Target + ?Sized> Epoll<T> {
     /// # Errors
     ///
     /// See [`AddError`], in the order in which Linux looks for them.
+    #[inline(never)]
     pub fn add(&self, fd: i32, file: &Arc<T>, event: EpollEvent) -> Result<(), AddError> {
         let core = &self.0;
         let event = event.with_always();
@@ -312,6 +313,7 @@ impl<T: Target + ?Sized> Epoll<T> {
     /// # Errors
     ///
     /// [`ModifyError::NoEntry`] if there is none; [`ModifyError::Exclusive`] if it is, or would become, exclusive.
+    #[inline]
     pub fn modify(&self, fd: i32, file: &Arc<T>, event: EpollEvent) -> Result<(), ModifyError> {
         let core = &self.0;
         if event.events & flags::EXCLUSIVE != 0 {
@@ -320,7 +322,7 @@ impl<T: Target + ?Sized> Epoll<T> {
         let event = event.with_always();
         let interest = core.interest.lock();
         let entry = interest.find(fd, file.id()).ok_or(ModifyError::NoEntry)?;
-        let old = core.with_ready(|ready| ready.modify(entry, event))?;
+        let old = core.ready.lock().modify(entry, event)?;
         // With the same mask the list's lock was meeting enough: an event before it is found below, one after it is queued.
         if old.mask() != event.mask() {
             file.pollee().modify(&entry.registration(), event.mask());
@@ -340,6 +342,7 @@ impl<T: Target + ?Sized> Epoll<T> {
     /// # Errors
     ///
     /// [`NoEntry`] if there is none.
+    #[inline(never)]
     pub fn delete(&self, fd: i32, file: &Arc<T>) -> Result<(), NoEntry> {
         let core = &self.0;
         // A harvest of this epoll may be asking the inner one. It has to be over before the edge goes, or an edge the other way
