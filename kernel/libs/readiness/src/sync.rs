@@ -49,6 +49,10 @@ mod in_kernel {
         fn wake_one(&self) {
             self.wake_one();
         }
+
+        fn spins() -> u32 {
+            if ostd::cpu::num_cpus() > 1 { 256 } else { 0 }
+        }
     }
 
     pub(crate) type Mutex<T> = crate::turn::Mutex<T, WaitQueue>;
@@ -86,6 +90,10 @@ mod on_host {
         }
 
         fn wake_one(&self) {}
+
+        fn spins() -> u32 {
+            0
+        }
     }
 }
 

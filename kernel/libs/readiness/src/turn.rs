@@ -39,6 +39,10 @@ pub trait Queue {
 
     /// Wakes one thread of the queue, if there is one.
     fn wake_one(&self);
+
+    /// How often to look for the lock before going to sleep: a holder that runs on another CPU is soon done, and it takes much longer to be
+    /// woken (Linux's optimistic spinning). 0 where there is no other CPU.
+    fn spins() -> u32;
 }
 
 /// The lock.
@@ -76,6 +80,15 @@ impl<Q: Queue> TurnLock<Q> {
 
     #[cold]
     fn wait(&self) {
+        for _ in 0..Q::spins() {
+            // Acquire as in `lock`, which this is a late trial of.
+            if self.word.load(Ordering::Relaxed) == FREE
+                && self.word.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            {
+                return;
+            }
+            core::hint::spin_loop();
+        }
         // Acquire as above; Release carries the place in the queue to the thread that finds `CONTENDED` (K1).
         self.queue.wait_until(|| self.word.swap(CONTENDED, Ordering::AcqRel) == FREE);
     }

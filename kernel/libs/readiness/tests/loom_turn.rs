@@ -45,6 +45,10 @@ impl Queue for WaitQueue {
         }
     }
 
+    fn spins() -> u32 {
+        1
+    }
+
     fn wake_one(&self) {
         loop {
             let first = {
