@@ -446,7 +446,7 @@ impl LocalRunQueue for LocalQueue<'_> {
     #[inline(always)]
     fn try_pick_next(&mut self) -> Option<&Arc<Task>> {
         let run_queue = &mut *self.run_queue;
-        let waiting = if run_queue.paused.is_some() { run_queue.paused.take() } else { run_queue.ready.pop_front() };
+        let waiting = run_queue.paused.take().or_else(|| run_queue.ready.pop_front());
         let is_pause = waiting.is_none() && run_queue.current.is_some();
         if is_pause && !run_queue.is_quiescence_due() {
             return None;

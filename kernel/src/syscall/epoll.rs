@@ -103,29 +103,18 @@ fn wait_for_events(
     let mut buffer = UserBuffer::new(ctx, events)?;
     let epoll = epoll_of(&description)?;
     match epoll.harvest(max, &mut buffer) {
-        Ok(0) => sleep(ctx, epoll, max, timeout(), &mut buffer),
+        Ok(0) => match timeout().deadline() {
+            Ok(deadline) => sleep(ctx, epoll, max, deadline, &mut buffer),
+            Err(_) => Ok(0),
+        },
         Ok(count) => Ok(count as isize),
         Err(Fault) => Err(EFAULT),
     }
 }
 
 /// [`wait_for_events`] when nothing is ready.
-#[inline]
-fn sleep(
-    ctx: &Context,
-    epoll: &Epoll<Description>,
-    max: usize,
-    timeout: Timeout<Deadline>,
-    buffer: &mut UserBuffer<'_, '_>,
-) -> Result<isize> {
-    match timeout.deadline() {
-        Ok(deadline) => sleep_until(ctx, epoll, max, deadline, buffer),
-        Err(_) => Ok(0),
-    }
-}
-
 #[inline(never)]
-fn sleep_until(
+fn sleep(
     ctx: &Context,
     epoll: &Epoll<Description>,
     max: usize,

@@ -74,10 +74,7 @@ impl Pollee {
     /// Where hits are verified it is never known: so the file is asked, and [`look_up`](Pollee::look_up) verifies.
     #[inline]
     pub fn cached(&self) -> Option<IoEvents> {
-        match self.word.look_up() {
-            Lookup::Fresh(events) if !VERIFY => Some(events),
-            _ => None,
-        }
+        if VERIFY { None } else { self.known() }
     }
 
     /// The answer that is kept, if it still holds, also where hits are verified: for those who hold a lock and may not ask the file.

@@ -11,13 +11,14 @@
 //!
 //! # Protocol
 //!
-//! The word is [`FREE`], [`TAKEN`] or [`CONTENDED`]: taken, and somebody may be in the queue.
+//! The word is [`FREE`], [`TAKEN`] or [`CONTENDED`]: taken, and somebody may be in the queue. Who finds the lock taken looks for it a while, if
+//! its holder may run on another CPU ([`Queue::spins`]), and goes into the queue then.
 //!
 //! # Invariants
 //!
 //! - **K1** Whoever sleeps has been in the queue *before* it wrote `CONTENDED` over a word that was not `FREE`. So the release that follows
 //!   finds `CONTENDED`, and a thread to wake.
-//! - **K2** A thread that waited owns the lock as `CONTENDED`, for it cannot know whether it was the last: its release wakes the next.
+//! - **K2** A thread that waited in the queue owns the lock as `CONTENDED`, for it cannot know whether it was the last: its release wakes the next.
 
 use core::ops::{Deref, DerefMut};
 

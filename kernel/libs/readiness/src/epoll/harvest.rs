@@ -25,7 +25,8 @@
 //!
 //! # Concurrency
 //!
-//! Task context: files are asked, user memory is written, both may sleep. Under `Core::turn`, no other lock.
+//! Task context. What is known is copied out under the ready list's spin lock, by [`Sink::put_now`], which does not sleep. Else files
+//! are asked and user memory is written under `Core::turn` and no other lock, and both may sleep.
 
 use arrayvec::ArrayVec;
 
@@ -43,13 +44,6 @@ const BATCH: usize = 16;
 type Batch<T> = ArrayVec<Taken<T>, BATCH>;
 
 impl<T: Target + ?Sized> Epoll<T> {
-    /// Whether a [harvest](Epoll::harvest) may find anything. One load; who asks this first saves a call that would find
-    /// nothing.
-    #[inline]
-    pub fn has_pending(&self) -> bool {
-        self.0.has_pending()
-    }
-
     /// Copies up to `max` events to `sink` without waiting, and returns how many.
     ///
     /// # Errors
@@ -91,16 +85,15 @@ impl<T: Target + ?Sized> Core<T> {
     }
 
     fn harvest_in_turn(&self, max: usize, sink: &mut impl Sink) -> Result<usize, Fault> {
-        let core = self;
-        let _turn = core.turn.lock();
-        let mut result = match core.with_ready(|ready| ready.take_only()) {
-            Some(taken) => core.report_only(taken, sink),
+        let _turn = self.turn.lock();
+        let mut result = match self.with_ready(|ready| ready.take_only()) {
+            Some(taken) => self.report_only(taken, sink),
             None => Ok(0),
         };
         // Unless the only one was reported. Once more, as a rule: again if nothing came of what was taken, and
         // something was queued meanwhile (H3).
-        while result == Ok(0) && core.has_pending() {
-            result = core.scan(max, sink);
+        while result == Ok(0) && self.has_pending() {
+            result = self.scan(max, sink);
         }
         result
     }
