@@ -193,7 +193,7 @@ impl View<'_> {
     /// The description behind `fd`.
     #[inline]
     pub fn get(&self, fd: Fd) -> Option<&Arc<super::Description>> {
-        let slot = usize::try_from(fd).ok().and_then(|number| self.0.entries.get(number));
+        let slot = self.0.entries.get(number_of(fd));
         slot.and_then(Option::as_ref).map(|slot| &slot.description)
     }
 }
@@ -206,12 +206,12 @@ impl Default for FileTable {
 
 impl Slots {
     fn slot(&self, fd: Fd) -> Result<&Slot> {
-        let slot = usize::try_from(fd).ok().and_then(|number| self.entries.get(number));
+        let slot = self.entries.get(number_of(fd));
         slot.and_then(Option::as_ref).ok_or(EBADF)
     }
 
     fn slot_mut(&mut self, fd: Fd) -> Result<&mut Slot> {
-        let slot = usize::try_from(fd).ok().and_then(|number| self.entries.get_mut(number));
+        let slot = self.entries.get_mut(number_of(fd));
         slot.and_then(Option::as_mut).ok_or(EBADF)
     }
 
@@ -243,4 +243,10 @@ impl Drop for FileTable {
     fn drop(&mut self) {
         crate::fs::locks::release_table(core::ptr::from_ref(self).addr());
     }
+}
+
+/// The number in a table. What is negative lies beyond all of them.
+fn number_of(fd: Fd) -> usize {
+    const { assert!(NR_OPEN <= i32::MAX as usize) };
+    fd.cast_unsigned() as usize
 }

@@ -110,6 +110,16 @@ impl<T: Default, const INLINE: usize, const CHUNK: usize> Slab<T, INLINE, CHUNK>
         &mut self.node_mut(index).value
     }
 
+    /// The value of a node, or `None` if there never was such an index.
+    pub(crate) fn find_mut(&mut self, index: u32) -> Option<&mut T> {
+        let index = index as usize;
+        let node = match index.checked_sub(INLINE) {
+            None => self.inline.get_mut(index),
+            Some(index) => self.chunks.get_mut(index / CHUNK).map(|chunk| &mut chunk.0[index % CHUNK]),
+        };
+        node.map(|node| &mut node.value)
+    }
+
     /// How many nodes there are, vacant ones included.
     pub(crate) fn capacity(&self) -> u32 {
         (INLINE + self.chunks.len() * CHUNK) as u32

@@ -104,6 +104,25 @@ fn mod_reports_again_and_applies_the_new_mask() {
 }
 
 #[test]
+fn mod_finds_its_entry_among_those_that_share_a_place() {
+    let epoll = new_epoll(new_topology());
+    let files: Vec<_> = (0..3).map(|_| File::counter()).collect();
+    let fds = [3, 67, 131];
+    for (fd, file) in fds.into_iter().zip(&files) {
+        epoll.add(fd, file, level(0)).unwrap();
+    }
+    assert_eq!(epoll.modify(195, &files[2], level(9)), Err(ModifyError::NoEntry));
+    assert_eq!(epoll.modify(131, &files[1], level(9)), Err(ModifyError::NoEntry));
+    for (fd, file) in fds.into_iter().zip(&files).rev() {
+        assert_eq!(epoll.modify(fd, file, level(fd as u64)), Ok(()));
+    }
+    files.iter().for_each(|file| file.post());
+    assert_eq!(harvest(&epoll, 10), [3, 67, 131]);
+    assert_eq!(epoll.delete(131, &files[2]), Ok(()));
+    assert_eq!(epoll.modify(131, &files[2], level(9)), Err(ModifyError::NoEntry));
+}
+
+#[test]
 fn first_ready_is_first_reported_and_level_rotates() {
     let epoll = new_epoll(new_topology());
     let files: Vec<_> = (0..5).map(|_| File::counter()).collect();
@@ -162,6 +181,7 @@ fn exclusive_has_its_rules() {
     assert_eq!(epoll.add(3, &File::epoll(topology), exclusive(1)), Err(AddError::ExclusiveEpoll));
     assert_eq!(epoll.add(3, &file, exclusive(EDGE | 5)), Ok(()));
     assert_eq!(epoll.modify(3, &file, level(0)), Err(ModifyError::Exclusive));
+    assert_eq!(epoll.modify(3, &file, EpollEvent { events: EDGE | 5, data: 0 }), Err(ModifyError::Exclusive));
     assert_eq!(epoll.add(4, &file, level(0)), Ok(()));
     assert_eq!(epoll.modify(4, &file, exclusive(1)), Err(ModifyError::Exclusive));
 }

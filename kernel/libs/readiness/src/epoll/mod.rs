@@ -45,7 +45,7 @@ use entry::{Entry, Item};
 use interest::Interest;
 pub use quota::WatchQuota;
 pub use ready::AT_ONCE;
-use ready::{ITEMS, ReadyList};
+use ready::{ITEMS, InPlace, ReadyList};
 pub use topology::Topology;
 use topology::{EdgeKey, Nest};
 
@@ -315,23 +315,31 @@ impl<T: Target + ?Sized> Epoll<T> {
     /// [`ModifyError::NoEntry`] if there is none; [`ModifyError::Exclusive`] if it is, or would become, exclusive.
     #[inline]
     pub fn modify(&self, fd: i32, file: &Arc<T>, event: EpollEvent) -> Result<(), ModifyError> {
-        let core = &self.0;
         if event.events & flags::EXCLUSIVE != 0 {
             return Err(ModifyError::Exclusive);
         }
         let event = event.with_always();
+        // Where the file is not registered anew, the list's lock is meeting enough: an event that found the entry as it was came before,
+        // and is found by asking; a later one finds the entry changed.
+        let changed = self.0.ready.lock().modify_in_place(fd, file.id(), event);
+        match changed {
+            InPlace::NotReady => {}
+            InPlace::Ask(entry) => self.queue_if_ready(&entry, file, event),
+            InPlace::NotDone => self.modify_registered(fd, file, event)?,
+        }
+        Ok(())
+    }
+
+    /// [`modify`](Epoll::modify) by way of the interest set.
+    #[inline(never)]
+    fn modify_registered(&self, fd: i32, file: &Arc<T>, event: EpollEvent) -> Result<(), ModifyError> {
+        let core = &self.0;
         let interest = core.interest.lock();
-        let entry = interest.find(fd, file.id()).ok_or(ModifyError::NoEntry)?;
-        let old = core.ready.lock().modify(entry, event)?;
-        // With the same mask the list's lock was meeting enough: an event before it is found below, one after it is queued.
+        let entry = interest.find(fd, file.id()).ok_or(ModifyError::NoEntry)?.clone();
+        let old = core.ready.lock().modify(&entry, event)?;
         if old.mask() != event.mask() {
             file.pollee().modify(&entry.registration(), event.mask());
         }
-        let answer = entry.answer.as_ref().and_then(|pollee| pollee.known());
-        if answer.is_some_and(|answer| !answer.intersects(event.mask())) {
-            return Ok(()); // As `queue_if_ready` would find.
-        }
-        let entry = entry.clone();
         drop(interest);
         self.queue_if_ready(&entry, file, event);
         Ok(())

@@ -24,6 +24,7 @@ use super::{
     flags,
 };
 use crate::{
+    IoEvents,
     slab::{Chunk, List, NIL, Slab, Vacancy},
     sync::Arc,
 };
@@ -33,6 +34,9 @@ pub(super) const ITEMS: usize = 16;
 
 /// How many entries are reported at once, under the lock: the most events that a [`Sink`] is given.
 pub const AT_ONCE: usize = 64;
+
+/// How many places of entries are remembered.
+const PLACES: usize = 64;
 
 /// Items and the two lists that link them.
 pub(super) struct ReadyList<T: Target + ?Sized> {
@@ -44,6 +48,20 @@ pub(super) struct ReadyList<T: Target + ?Sized> {
     /// Entries that are in its hands.
     reporting: List,
     pending: u32,
+    /// Where the items of descriptors are, by number modulo [`PLACES`], to find them without the interest set. What stands here may be
+    /// the place of another entry, or of none any more: the item tells.
+    places: [u32; PLACES],
+}
+
+/// What [`ReadyList::modify_in_place`] did.
+#[must_use]
+pub(super) enum InPlace<T: Target + ?Sized> {
+    /// The entry is changed, and has nothing to report, as is known.
+    NotReady,
+    /// The entry is changed; its file has to be asked.
+    Ask(Arc<Entry<T>>),
+    /// Nothing.
+    NotDone,
 }
 
 /// An entry in the hands of a harvest.
@@ -63,6 +81,15 @@ impl<T: Target + ?Sized> Item<T> {
         let event = EpollEvent { events: self.events, data: self.data };
         let file = self.entry.as_ref().and_then(|entry| entry.file.upgrade());
         Taken { index, file, event, report: Report::NotReady }
+    }
+
+    /// Replaces what the entry is registered for, and arms it.
+    #[inline]
+    fn modify(&mut self, EpollEvent { events, data }: EpollEvent) {
+        (self.events, self.data) = (events, data);
+        if !matches!(self.state, State::Idle) {
+            self.state = self.state.on_modify();
+        }
     }
 
     /// Whether it is the item of `entry`, and the entry was not removed.
@@ -107,7 +134,14 @@ impl<T: Target + ?Sized> Taken<T> {
 
 impl<T: Target + ?Sized> ReadyList<T> {
     pub(super) fn new() -> Self {
-        Self { items: Slab::new(), ready: List::new(), scanning: List::new(), reporting: List::new(), pending: 0 }
+        Self {
+            items: Slab::new(),
+            ready: List::new(),
+            scanning: List::new(),
+            reporting: List::new(),
+            pending: 0,
+            places: [NIL; PLACES],
+        }
     }
 
     /// How many entries are Queued or Reporting.
@@ -133,6 +167,7 @@ impl<T: Target + ?Sized> ReadyList<T> {
     /// Gives the reserved item to a new entry.
     pub(super) fn install(&mut self, entry: Arc<Entry<T>>, EpollEvent { events, data }: EpollEvent) {
         let index = entry.index;
+        self.places[place_of(entry.fd)] = index;
         *self.items.get_mut(index) = Item { entry: Some(entry), data, events, state: State::Idle };
     }
 
@@ -174,11 +209,27 @@ impl<T: Target + ?Sized> ReadyList<T> {
             return Err(ModifyError::Exclusive);
         }
         let old = EpollEvent { events: item.events, data: item.data };
-        (item.events, item.data) = (event.events, event.data);
-        if !matches!(item.state, State::Idle) {
-            item.state = item.state.on_modify();
-        }
+        item.modify(event);
         Ok(old)
+    }
+
+    /// As [`modify`], for the entry of (`fd`, `description`), if its place is remembered and it is registered for the same event
+    /// bits already: then its file need not be told.
+    ///
+    /// [`modify`]: ReadyList::modify
+    #[inline]
+    pub(super) fn modify_in_place(&mut self, fd: i32, description: usize, event: EpollEvent) -> InPlace<T> {
+        const SAME: u32 = IoEvents::all().bits() | flags::EXCLUSIVE;
+        let Some(item) = self.items.find_mut(self.places[place_of(fd)]) else { return InPlace::NotDone };
+        let Some(entry) = &item.entry else { return InPlace::NotDone };
+        if !entry.is_for(fd, description) || (item.events ^ event.events) & SAME != 0 {
+            return InPlace::NotDone;
+        }
+        let answer = entry.answer.as_ref().and_then(|pollee| pollee.known());
+        let is_not_ready = answer.is_some_and(|answer| !answer.intersects(event.mask()));
+        let changed = if is_not_ready { InPlace::NotReady } else { InPlace::Ask(entry.clone()) };
+        item.modify(event);
+        changed
     }
 
     /// What `entry` is registered for.
@@ -370,4 +421,9 @@ impl<T: Target + ?Sized> ReadyList<T> {
         };
         list.unlink(&mut self.items, index);
     }
+}
+
+/// Where the place of the entry of `fd` is remembered.
+fn place_of(fd: i32) -> usize {
+    fd.cast_unsigned() as usize % PLACES
 }
