@@ -83,6 +83,19 @@ pub struct Filled {
     pub fresh: usize,
 }
 
+impl Filled {
+    /// How many bytes it is.
+    pub fn len(&self) -> usize {
+        self.merged + self.fresh
+    }
+
+    /// Its first `len` bytes.
+    pub fn up_to(&self, len: usize) -> Self {
+        let merged = self.merged.min(len);
+        Self { merged, fresh: self.fresh.min(len - merged) }
+    }
+}
+
 /// Bytes to read in one page.
 #[derive(Clone, Copy, Debug)]
 pub struct Piece {

@@ -3,13 +3,14 @@
 //! Writing to a connection, as [`super::receive`] is reading from it.
 //!
 //! # Protocol
-//! One record at a time; a packet is one, a long write to a stream several. What was written before a wait or an error stays.
+//! A packet is one record, a long write to a stream several. They are handed over one by one, or a few plain ones at once: who reads is woken
+//! once for them, and finds more. What was written before a wait or an error stays.
 
 use super::{
     connection::{Connection, Unit},
     control::Control,
     rights,
-    state::{ARRIVAL, MAX_STREAM_RECORD, Record, State, Urgency, packet_charge, stream_charge},
+    state::{ARRIVAL, Direction, MAX_STREAM_RECORD, Record, State, Urgency, packet_charge, stream_charge},
 };
 use crate::{
     file::IoSrc,
@@ -17,6 +18,10 @@ use crate::{
     prelude::*,
     stream::{Filled, Kind, Merge, Pages, WritePlan},
 };
+
+/// Plain records are handed over together up to this size, in bytes: long enough for the usual buffers, and short enough that the reader need
+/// not wait for long.
+const AT_ONCE: usize = 64 << 10;
 
 /// How far a write has come.
 pub struct Writing {
@@ -40,6 +45,11 @@ impl Writing {
         Self { total, done: 0, control: None, credentials: None, urgency: Urgency::Normal, has_waited: false }
     }
 
+    /// Whether its records carry nothing but bytes.
+    fn is_plain(&self) -> bool {
+        self.control.is_none() && self.credentials.is_none() && self.urgency == Urgency::Normal
+    }
+
     /// What the next record carries.
     fn next_control(&mut self) -> Option<Box<Control>> {
         match (&mut self.control, self.credentials) {
@@ -55,9 +65,16 @@ impl Writing {
     }
 }
 
-/// Where a record may go.
+/// What is handed over at once: `len` bytes in records of `record_len`, but for the last.
+#[derive(Clone, Copy)]
+struct Batch {
+    len: usize,
+    record_len: usize,
+}
+
+/// Where records may go.
 enum WriteStep {
-    Room(WritePlan, usize),
+    Room(WritePlan, Batch),
     /// A stream has no empty records.
     Nothing,
     Full,
@@ -73,8 +90,9 @@ impl Connection {
         let mut pages = self.ends[side].produce();
         loop {
             let left = writing.total - writing.done;
-            let (plan, len) = match self.state.read(|state| self.plan_write(state, side, left)) {
-                WriteStep::Room(plan, len) => (plan, len),
+            let step = self.state.read(|state| self.plan_write(state, side, left, writing.is_plain()));
+            let (plan, mut batch) = match step {
+                WriteStep::Room(plan, batch) => (plan, batch),
                 WriteStep::Nothing => return Some(Ok(())),
                 WriteStep::Full => {
                     writing.has_waited = true;
@@ -82,20 +100,25 @@ impl Connection {
                 }
                 WriteStep::Broken => return Some(Err(self.why_broken(side, writing))),
             };
-            if plan.room() < len {
-                self.grow(side, &mut pages, len);
+            if plan.room() < batch.len {
+                self.grow(side, &mut pages, batch.len);
                 continue;
             }
-            let (filled, outcome) = pages.fill(&plan, src, len);
-            if let Err(error) = outcome {
+            let (mut filled, outcome) = pages.fill(&plan, src, batch.len);
+            if outcome.is_err() {
+                // Records do not go in in part.
+                batch.len = filled.len() - filled.len() % batch.record_len.max(1);
+                filled = filled.up_to(batch.len);
+                if batch.len == 0 {
+                    return Some(outcome);
+                }
+            }
+            if let Err(error) = self.commit_write(side, &plan, filled, batch, writing) {
                 return Some(Err(error));
             }
-            if let Err(error) = self.commit_write(side, &plan, filled, writing) {
-                return Some(Err(error));
-            }
-            writing.done += len;
-            if writing.done == writing.total {
-                return Some(Ok(()));
+            writing.done += batch.len;
+            if outcome.is_err() || writing.done == writing.total {
+                return Some(outcome);
             }
         }
     }
@@ -108,7 +131,7 @@ impl Connection {
     }
 
     #[inline]
-    fn plan_write(&self, state: &State, side: usize, left: usize) -> WriteStep {
+    fn plan_write(&self, state: &State, side: usize, left: usize, is_plain: bool) -> WriteStep {
         let direction = &state.directions[side];
         if !state.sides[side].sends {
             return WriteStep::Broken;
@@ -119,12 +142,28 @@ impl Connection {
         if direction.charge >= direction.limit {
             return WriteStep::Full;
         }
-        let len = match self.unit {
-            Unit::Packet => left,
-            Unit::Byte if left <= MIN_SEND_BUFFER as usize / 2 - 64 => left,
-            Unit::Byte => left.min((direction.limit as usize / 2).saturating_sub(64).clamp(1, MAX_STREAM_RECORD)),
+        let batch = match self.unit {
+            Unit::Packet => Batch { len: left, record_len: left },
+            Unit::Byte if left <= MIN_SEND_BUFFER as usize / 2 - 64 => Batch { len: left, record_len: left },
+            Unit::Byte => Self::plan_batch(direction, left, is_plain),
         };
-        WriteStep::Room(direction.ring.plan_write(len, Kind::Stream, Merge::AnyBytes), len)
+        WriteStep::Room(direction.ring.plan_write(batch.len, Kind::Stream, Merge::AnyBytes), batch)
+    }
+
+    /// The first records of the `left` bytes of a long write. Each of them may go if there is some room before it, as on Linux.
+    fn plan_batch(direction: &Direction, left: usize, is_plain: bool) -> Batch {
+        let record_len = (direction.limit as usize / 2).saturating_sub(64).clamp(1, MAX_STREAM_RECORD);
+        let mut len = left.min(record_len);
+        let mut charge = direction.charge.saturating_add(stream_charge(len));
+        while is_plain && len < left && charge < direction.limit {
+            let next = record_len.min(left - len);
+            if len + next > AT_ONCE {
+                break;
+            }
+            len += next;
+            charge = charge.saturating_add(stream_charge(next));
+        }
+        Batch { len, record_len }
     }
 
     /// Makes room in the ring for `len` more bytes: what bounds a direction is its limit.
@@ -140,11 +179,16 @@ impl Connection {
         });
     }
 
-    /// Makes a record of what was filled, and tells the other side.
+    /// Makes records of what was filled, and tells the other side. Only plain records come several at once.
     #[inline]
-    fn commit_write(&self, side: usize, plan: &WritePlan, filled: Filled, writing: &mut Writing) -> Result<()> {
-        let len = filled.merged + filled.fresh;
-        let charge = if self.unit == Unit::Byte { stream_charge(len) } else { packet_charge(len) };
+    fn commit_write(
+        &self,
+        side: usize,
+        plan: &WritePlan,
+        filled: Filled,
+        batch: Batch,
+        writing: &mut Writing,
+    ) -> Result<()> {
         let mut control = writing.next_control();
         let urgency = writing.urgency;
         let graph = control.as_ref().and_then(|control| control.rights.as_ref()).map(|rights| {
@@ -159,7 +203,16 @@ impl Connection {
             state.notify(1 - side, ARRIVAL);
             let direction = &mut state.directions[side];
             direction.ring.commit_write(plan, filled);
-            direction.push(Record { len: len as u32, charge, urgency, control: control.take() });
+            let mut left = batch.len;
+            loop {
+                let len = left.min(batch.record_len);
+                let charge = if self.unit == Unit::Byte { stream_charge(len) } else { packet_charge(len) };
+                direction.push(Record { len: len as u32, charge, urgency, control: control.take() });
+                left -= len;
+                if left == 0 {
+                    break;
+                }
+            }
             false
         });
         if let (Some(mut graph), Some(rights)) = (graph, control.as_ref().and_then(|control| control.rights.as_ref())) {
