@@ -69,8 +69,9 @@ impl AddressSpace {
             let left = src.iter().map(VmReader::remain).sum();
             let (address, step) = (dst.cursor().addr(), dst.avail().min(left).min(STEP));
             // What is written so early is what will be there in the end.
+            let mut bytes = Bytes { places: src, before: 0 };
             let mut touch = |at| {
-                let byte = byte_at(src, at);
+                let byte = bytes.find(at);
                 byte.is_some_and(|mut byte| dst.clone_exclusive().skip(at).write_fallible(&mut byte).is_ok())
             };
             if step < BULK || !page_offsets(address, step).all(&mut touch) {
@@ -139,15 +140,26 @@ fn page_offsets(address: Vaddr, len: usize) -> impl Iterator<Item = usize> {
     core::iter::once(0).chain((second..len).step_by(PAGE_SIZE))
 }
 
-/// The byte after the first `at` ones.
-fn byte_at<'a>(src: &[VmReader<'a, Infallible>], mut at: usize) -> Option<VmReader<'a, Infallible>> {
-    for place in src {
-        if at < place.remain() {
-            let mut byte = place.clone();
-            byte.skip(at).limit(1);
-            return Some(byte);
+/// Finds bytes of one place after the other, from the first to the last.
+struct Bytes<'s, 'a> {
+    /// Those that were not left behind, which had so many bytes.
+    places: &'s [VmReader<'a, Infallible>],
+    before: usize,
+}
+
+impl<'a> Bytes<'_, 'a> {
+    /// The byte after the first `at` ones, which must not be before the one that was found last.
+    fn find(&mut self, at: usize) -> Option<VmReader<'a, Infallible>> {
+        while let Some((place, rest)) = self.places.split_first() {
+            let within = at - self.before;
+            if within < place.remain() {
+                let mut byte = place.clone();
+                byte.skip(within).limit(1);
+                return Some(byte);
+            }
+            self.before += place.remain();
+            self.places = rest;
         }
-        at -= place.remain();
+        None
     }
-    None
 }
