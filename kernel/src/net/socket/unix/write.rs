@@ -19,9 +19,12 @@ use crate::{
     stream::{Filled, Kind, Merge, Pages, WritePlan},
 };
 
-/// Plain records are handed over together up to this size, in bytes: long enough for the usual buffers, and short enough that the reader need
-/// not wait for long.
+/// Plain records are handed over together up to this size, in bytes: as much as the usual buffers hold, and not so much that who reads has to
+/// wait for long.
 const AT_ONCE: usize = 64 << 10;
+
+/// Up to so many bytes of a stream are one record, whatever its `SO_SNDBUF`.
+const SHORT: usize = MIN_SEND_BUFFER as usize / 2 - 64;
 
 /// How far a write has come.
 pub struct Writing {
@@ -65,16 +68,9 @@ impl Writing {
     }
 }
 
-/// What is handed over at once: `len` bytes in records of `record_len`, but for the last.
-#[derive(Clone, Copy)]
-struct Batch {
-    len: usize,
-    record_len: usize,
-}
-
-/// Where records may go.
 enum WriteStep {
-    Room(WritePlan, Batch),
+    /// Where one record or several may go, and their bytes.
+    Room(WritePlan, usize),
     /// A stream has no empty records.
     Nothing,
     Full,
@@ -89,10 +85,8 @@ impl Connection {
     pub fn write(&self, side: usize, src: &mut IoSrc<'_>, writing: &mut Writing) -> Option<Result<()>> {
         let mut pages = self.ends[side].produce();
         loop {
-            let left = writing.total - writing.done;
-            let step = self.state.read(|state| self.plan_write(state, side, left, writing.is_plain()));
-            let (plan, mut batch) = match step {
-                WriteStep::Room(plan, batch) => (plan, batch),
+            let (plan, len) = match self.state.read(|state| self.plan_write(state, side, writing)) {
+                WriteStep::Room(plan, len) => (plan, len),
                 WriteStep::Nothing => return Some(Ok(())),
                 WriteStep::Full => {
                     writing.has_waited = true;
@@ -100,25 +94,21 @@ impl Connection {
                 }
                 WriteStep::Broken => return Some(Err(self.why_broken(side, writing))),
             };
-            if plan.room() < batch.len {
-                self.grow(side, &mut pages, batch.len);
+            if plan.room() < len {
+                self.grow(side, &mut pages, len);
                 continue;
             }
-            let (mut filled, outcome) = pages.fill(&plan, src, batch.len);
-            if outcome.is_err() {
-                // Records do not go in in part.
-                batch.len = filled.len() - filled.len() % batch.record_len.max(1);
-                filled = filled.up_to(batch.len);
-                if batch.len == 0 {
-                    return Some(outcome);
-                }
-            }
-            if let Err(error) = self.commit_write(side, &plan, filled, batch, writing) {
+            let (filled, outcome) = pages.fill(&plan, src, len);
+            if let Err(error) = outcome {
+                writing.done += self.commit_before_fault(side, &plan, filled, writing.is_plain());
                 return Some(Err(error));
             }
-            writing.done += batch.len;
-            if outcome.is_err() || writing.done == writing.total {
-                return Some(outcome);
+            if let Err(error) = self.commit_write(side, &plan, filled, writing) {
+                return Some(Err(error));
+            }
+            writing.done += len;
+            if writing.done == writing.total {
+                return Some(Ok(()));
             }
         }
     }
@@ -131,8 +121,9 @@ impl Connection {
     }
 
     #[inline]
-    fn plan_write(&self, state: &State, side: usize, left: usize, is_plain: bool) -> WriteStep {
+    fn plan_write(&self, state: &State, side: usize, writing: &Writing) -> WriteStep {
         let direction = &state.directions[side];
+        let left = writing.total - writing.done;
         if !state.sides[side].sends {
             return WriteStep::Broken;
         }
@@ -142,28 +133,13 @@ impl Connection {
         if direction.charge >= direction.limit {
             return WriteStep::Full;
         }
-        let batch = match self.unit {
-            Unit::Packet => Batch { len: left, record_len: left },
-            Unit::Byte if left <= MIN_SEND_BUFFER as usize / 2 - 64 => Batch { len: left, record_len: left },
-            Unit::Byte => Self::plan_batch(direction, left, is_plain),
+        let len = match self.unit {
+            Unit::Packet => left,
+            Unit::Byte if left <= SHORT => left,
+            Unit::Byte if writing.is_plain() => direction.plan_records(left),
+            Unit::Byte => left.min(direction.record_len()),
         };
-        WriteStep::Room(direction.ring.plan_write(batch.len, Kind::Stream, Merge::AnyBytes), batch)
-    }
-
-    /// The first records of the `left` bytes of a long write. Each of them may go if there is some room before it, as on Linux.
-    fn plan_batch(direction: &Direction, left: usize, is_plain: bool) -> Batch {
-        let record_len = (direction.limit as usize / 2).saturating_sub(64).clamp(1, MAX_STREAM_RECORD);
-        let mut len = left.min(record_len);
-        let mut charge = direction.charge.saturating_add(stream_charge(len));
-        while is_plain && len < left && charge < direction.limit {
-            let next = record_len.min(left - len);
-            if len + next > AT_ONCE {
-                break;
-            }
-            len += next;
-            charge = charge.saturating_add(stream_charge(next));
-        }
-        Batch { len, record_len }
+        WriteStep::Room(direction.ring.plan_write(len, Kind::Stream, Merge::AnyBytes), len)
     }
 
     /// Makes room in the ring for `len` more bytes: what bounds a direction is its limit.
@@ -179,16 +155,11 @@ impl Connection {
         });
     }
 
-    /// Makes records of what was filled, and tells the other side. Only plain records come several at once.
+    /// Makes records of what was filled, and tells the other side.
     #[inline]
-    fn commit_write(
-        &self,
-        side: usize,
-        plan: &WritePlan,
-        filled: Filled,
-        batch: Batch,
-        writing: &mut Writing,
-    ) -> Result<()> {
+    fn commit_write(&self, side: usize, plan: &WritePlan, filled: Filled, writing: &mut Writing) -> Result<()> {
+        let len = filled.len();
+        let charge = if self.unit == Unit::Byte { stream_charge(len) } else { packet_charge(len) };
         let mut control = writing.next_control();
         let urgency = writing.urgency;
         let graph = control.as_ref().and_then(|control| control.rights.as_ref()).map(|rights| {
@@ -203,15 +174,10 @@ impl Connection {
             state.notify(1 - side, ARRIVAL);
             let direction = &mut state.directions[side];
             direction.ring.commit_write(plan, filled);
-            let mut left = batch.len;
-            loop {
-                let len = left.min(batch.record_len);
-                let charge = if self.unit == Unit::Byte { stream_charge(len) } else { packet_charge(len) };
+            if self.unit == Unit::Packet || len <= SHORT {
                 direction.push(Record { len: len as u32, charge, urgency, control: control.take() });
-                left -= len;
-                if left == 0 {
-                    break;
-                }
+            } else {
+                direction.push_long(len, urgency, control.take());
             }
             false
         });
@@ -221,5 +187,60 @@ impl Connection {
         }
         drop(pending);
         if is_broken { Err(EPIPE) } else { Ok(()) }
+    }
+
+    /// Makes records of what was filled before a fault, if it was enough for several that were to be handed over at once, and says
+    /// how many bytes they have.
+    #[cold]
+    fn commit_before_fault(&self, side: usize, plan: &WritePlan, filled: Filled, is_plain: bool) -> usize {
+        if self.unit == Unit::Packet || !is_plain {
+            return 0;
+        }
+        self.state.update(|state| {
+            let len = filled.len() - filled.len() % state.directions[side].record_len();
+            if len == 0 || !state.sides[side].sends {
+                state.notify_nothing();
+                return 0;
+            }
+            let direction = &mut state.directions[side];
+            direction.ring.commit_write(plan, filled.up_to(len));
+            direction.push_long(len, Urgency::Normal, None);
+            state.notify(1 - side, ARRIVAL);
+            len
+        })
+    }
+}
+
+impl Direction {
+    /// The longest record of a stream.
+    fn record_len(&self) -> usize {
+        (self.limit as usize / 2).saturating_sub(64).clamp(1, MAX_STREAM_RECORD)
+    }
+
+    /// How many of `left` bytes, in plain records, are handed over at once. Each record may go if there is some room before it, as on Linux.
+    #[inline(never)]
+    fn plan_records(&self, left: usize) -> usize {
+        let (mut len, mut charge) = (0, self.charge);
+        while len < left && charge < self.limit {
+            let next = self.record_len().min(left - len);
+            if len > 0 && len + next > AT_ONCE {
+                break;
+            }
+            len += next;
+            charge = charge.saturating_add(stream_charge(next));
+        }
+        len
+    }
+
+    /// Adds a long record with what it carries, or several that carry nothing.
+    #[inline(never)]
+    fn push_long(&mut self, mut left: usize, urgency: Urgency, mut control: Option<Box<Control>>) {
+        let is_plain = control.is_none() && urgency == Urgency::Normal;
+        let record_len = if is_plain { self.record_len() } else { left };
+        while left > 0 {
+            let len = left.min(record_len);
+            self.push(Record { len: len as u32, charge: stream_charge(len), urgency, control: control.take() });
+            left -= len;
+        }
     }
 }
