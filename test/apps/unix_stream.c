@@ -32,6 +32,34 @@ TEST(body_writes_run_together) {
     CHECK_EQ(got[0], 'f');
 }
 
+// A long write goes in pieces: those before a fault stay, the one that faults does not.
+TEST(body_long_writes_that_fault) {
+    enum { PIECE = 36544, ASKED = 200000 };
+    static const size_t there[] = {1, 4096, 40000, PIECE - 1, PIECE, PIECE + 1, 65535, 65536, 90000, 2 * PIECE + 7};
+    for (size_t i = 0; i < sizeof there / sizeof *there; i++) {
+        struct pair s = unix_pair(SOCK_STREAM);
+        char *from = guarded_end(there[i]), *to = malloc(ASKED);
+        long whole = (long)(there[i] / PIECE * PIECE);
+        memset(from, 'x', there[i]);
+        for (long at = 0; at < whole; at += PIECE)
+            from[at] = (char)('a' + at / PIECE);
+        OK(write(s.a, "-", 1));
+        if (whole == 0)
+            FAILS(write(s.a, from, ASKED), EFAULT);
+        else
+            CHECK_EQ(write(s.a, from, ASKED), whole);
+        CHECK_EQ(OK(recv(s.b, to, ASKED, MSG_DONTWAIT)), whole + 1);
+        CHECK(memcmp(to + 1, from, (size_t)whole) == 0);
+        // What faulted leaves no trace.
+        OK(write(s.a, "end", 3));
+        CHECK_EQ(OK(recv(s.b, to, ASKED, MSG_DONTWAIT)), 3);
+        CHECK(memcmp(to, "end", 3) == 0);
+        free(to);
+        OK(close(s.a));
+        OK(close(s.b));
+    }
+}
+
 static void *write_big(void *fd) {
     size_t done = 0;
     while (done < sizeof big)
@@ -81,6 +109,26 @@ TEST(row_38_small_writes_count_more_than_their_bytes) {
     CHECK_GT(read_back, sent / 2);
     CHECK_LT(read_back, sent);
     CHECK_EQ(ask(s.a, ALL), OUT_ALL);
+}
+
+// How far long writes go, and how much must be read until there is room again, depends on the pieces that they are cut into.
+TEST(row_38_long_writes_go_as_far) {
+    static const size_t each[] = {36544, 36545, 48832, 65536, 100000, sizeof big};
+    static const size_t fit[] = {219264, 219269, 231872, 233152, 236544, 219264};
+    static const size_t until[] = {183000, 183000, 184000, 197000, 200000, 183000};
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
+        struct pair s = unix_pair(SOCK_STREAM | SOCK_NONBLOCK);
+        size_t sent = 0, read_back = 0;
+        ssize_t n;
+        while ((n = write(s.a, big, each[i])) > 0)
+            sent += (size_t)n;
+        CHECK_EQ(sent, fit[i]);
+        while (ask(s.a, POLLOUT) == 0)
+            read_back += (size_t)OK(read(s.b, big, 1000));
+        CHECK_EQ(read_back, until[i]);
+        OK(close(s.a));
+        OK(close(s.b));
+    }
 }
 
 TEST(body_sndbuf_bounds_what_is_sent) {

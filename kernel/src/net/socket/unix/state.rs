@@ -219,8 +219,8 @@ fn buffer_charge(linear: usize) -> usize {
     HEADER + (linear + TAIL).next_power_of_two()
 }
 
-/// The most bytes of one record of a stream (`SKB_MAX_ALLOC + UNIX_SKB_FRAGS_SZ`).
-pub const MAX_STREAM_RECORD: usize = 48_832;
+/// The most bytes of one record of a stream (`SKB_MAX_HEAD(0) + UNIX_SKB_FRAGS_SZ`).
+pub const MAX_STREAM_RECORD: usize = 36_544;
 
 /// What a piece of a stream counts: so many fit into `SO_SNDBUF` as on Linux, and `OUT` comes back where it does there.
 pub fn stream_charge(len: usize) -> u32 {
