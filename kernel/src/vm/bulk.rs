@@ -4,8 +4,9 @@
 //!
 //! # Role
 //! OSTD copies from and to user addresses byte by byte, for any byte may fault; between kernel addresses it copies word by word.
-//! So a long copy first touches each page by a copy of one byte, which faults the page in and marks it as the program's own
-//! access would, and then goes through the pages' frames. What that leaves over is copied the first way, which tells of errors.
+//! So a long copy goes through the pages' frames, if the program has used the pages so before. Where it comes to one that it has not, it touches
+//! all that follow by copies of one byte, which fault the page in and mark it as the program's own access would. What that leaves over is
+//! copied the first way, which tells of errors.
 //!
 //! # Concurrency
 //! Frames are used under the lock of their page table node: meanwhile no page can be unmapped, lose rights, or be shared with
@@ -24,22 +25,44 @@ pub const BULK: usize = 1024;
 /// The most bytes that are copied at once.
 const STEP: usize = 16 * PAGE_SIZE;
 
+/// What a page is that a program has read.
+const READ: PageFlags = PageFlags::R.union(PageFlags::ACCESSED);
+/// What a page is that a program has written.
+const WRITTEN: PageFlags = PageFlags::W.union(super::cursor::WRITTEN);
+
+/// Which pages of a buffer are touched before it is copied.
+#[derive(Clone, Copy, PartialEq)]
+enum Touched {
+    First,
+    All,
+}
+
+impl Touched {
+    /// Where in a buffer of `len` bytes at `address` they begin.
+    fn offsets(self, address: Vaddr, len: usize) -> impl Iterator<Item = usize> {
+        let second = PAGE_SIZE - address % PAGE_SIZE;
+        let end = if self == Self::First { 0 } else { len };
+        core::iter::once(0).chain((second..end).step_by(PAGE_SIZE))
+    }
+}
+
 impl AddressSpace {
     /// Copies from the caller's memory, to which `src` refers, to one place after the other, until either ends or a page cannot
     /// be had. The address space must be the active one. The answer is the number of bytes; a few last ones may be left over
     /// although they could be read.
     #[inline(never)]
     pub fn copy_in(&self, src: &mut VmReader<'_, Fallible>, dst: &mut [VmWriter<'_, Infallible>]) -> usize {
-        let mut total = 0;
+        let (mut total, mut pages) = (0, Touched::First);
         loop {
             let room = dst.iter().map(VmWriter::avail).sum();
             let (address, step) = (src.cursor().addr(), src.remain().min(room).min(STEP));
-            if step < BULK || !page_offsets(address, step).all(|at| src.clone().skip(at).read_val::<u8>().is_ok()) {
+            let touch = |at| src.clone().skip(at).read_val::<u8>().is_ok();
+            if step < BULK || !pages.offsets(address, step).all(touch) {
                 return total;
             }
             let mut places = dst.iter_mut();
             let mut place = places.next();
-            let copied = self.copy_frames(address, step, PageFlags::R, |frame, within, len| {
+            let copied = self.copy_frames(address, step, READ, |frame, within, len| {
                 let mut part = frame.reader();
                 part.skip(within).limit(len);
                 while part.has_remain()
@@ -53,8 +76,12 @@ impl AddressSpace {
             });
             src.skip(copied);
             total += copied;
-            if copied < step {
+            if copied == step {
+                pages = Touched::First;
+            } else if pages == Touched::All {
                 return total;
+            } else {
+                pages = Touched::All;
             }
         }
     }
@@ -64,7 +91,7 @@ impl AddressSpace {
     /// although they could be written.
     #[inline(never)]
     pub fn copy_out(&self, dst: &mut VmWriter<'_, Fallible>, src: &mut [VmReader<'_, Infallible>]) -> usize {
-        let mut total = 0;
+        let (mut total, mut pages) = (0, Touched::First);
         loop {
             let left = src.iter().map(VmReader::remain).sum();
             let (address, step) = (dst.cursor().addr(), dst.avail().min(left).min(STEP));
@@ -74,12 +101,12 @@ impl AddressSpace {
                 let byte = bytes.find(at);
                 byte.is_some_and(|mut byte| dst.clone_exclusive().skip(at).write_fallible(&mut byte).is_ok())
             };
-            if step < BULK || !page_offsets(address, step).all(&mut touch) {
+            if step < BULK || !pages.offsets(address, step).all(&mut touch) {
                 return total;
             }
             let mut places = src.iter_mut();
             let mut place = places.next();
-            let copied = self.copy_frames(address, step, PageFlags::W, |frame, within, len| {
+            let copied = self.copy_frames(address, step, WRITTEN, |frame, within, len| {
                 let mut part = frame.writer();
                 part.skip(within).limit(len);
                 while part.has_avail()
@@ -93,20 +120,24 @@ impl AddressSpace {
             });
             dst.skip(copied);
             total += copied;
-            if copied < step {
+            if copied == step {
+                pages = Touched::First;
+            } else if pages == Touched::All {
                 return total;
+            } else {
+                pages = Touched::All;
             }
         }
     }
 
     /// Calls `copy` with the frame of each page of `address..address + len`, the offset in it and the bytes to copy there, as far
-    /// as the page table has them with `right`. The answer is for how many bytes that was. The pages must have been touched:
+    /// as the page table has them with `flags`. The answer is for how many bytes that was. The first page must have been touched:
     /// looking makes page table nodes where nothing is mapped.
     fn copy_frames(
         &self,
         address: Vaddr,
         len: usize,
-        right: PageFlags,
+        flags: PageFlags,
         mut copy: impl FnMut(&UFrame, usize, usize),
     ) -> usize {
         let first = address - address % PAGE_SIZE;
@@ -122,7 +153,7 @@ impl AddressSpace {
                 break;
             }
             match cursor.query() {
-                Ok((_, Some(VmQueriedItem::MappedRam { frame, prop }))) if prop.flags.contains(right) => {
+                Ok((_, Some(VmQueriedItem::MappedRam { frame, prop }))) if prop.flags.contains(flags) => {
                     let part = (PAGE_SIZE - within).min(len - done);
                     copy(&frame, within, part);
                     done += part;
@@ -132,12 +163,6 @@ impl AddressSpace {
         }
         done
     }
-}
-
-/// Where in a buffer of `len` bytes at `address` each of its pages begins.
-fn page_offsets(address: Vaddr, len: usize) -> impl Iterator<Item = usize> {
-    let second = PAGE_SIZE - address % PAGE_SIZE;
-    core::iter::once(0).chain((second..len).step_by(PAGE_SIZE))
 }
 
 /// Finds bytes of one place after the other, from the first to the last.
