@@ -76,6 +76,21 @@ fn x1_an_event_during_mod_is_told_or_found() {
 }
 
 #[test]
+fn x1_an_event_while_oneshot_is_armed_again_is_told_or_found() {
+    model(3, || {
+        let file = File::counter();
+        let epoll = watching(&file, ONESHOT);
+        file.post();
+        assert_eq!(harvest(&epoll, 9), [1]);
+        file.take();
+        let poster = spawn_post(&file);
+        epoll.modify(0, &file, with_flags(ONESHOT, 2)).unwrap();
+        poster.join().unwrap();
+        assert_eq!(harvest(&epoll, 9), [2]);
+    });
+}
+
+#[test]
 fn x1_adding_a_ready_file_wakes_a_waiter() {
     model(2, || {
         let (epoll, file) = (new_epoll(), File::counter());

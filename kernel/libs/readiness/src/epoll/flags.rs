@@ -22,5 +22,5 @@ pub(super) const fn is_level(events: u32) -> bool {
     events & (EDGE | ONESHOT) == 0
 }
 
-/// What is left of `events` when [`ONESHOT`] has disarmed an entry, as `/proc/self/fdinfo` shows it.
+/// What counts of `events` when [`ONESHOT`] has disarmed an entry.
 pub(super) const KEPT_WHEN_DISARMED: u32 = EDGE | ONESHOT | WAKEUP | EXCLUSIVE;

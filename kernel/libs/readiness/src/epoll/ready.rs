@@ -115,14 +115,6 @@ impl<T: Target + ?Sized> Item<T> {
         let ready = answer & mask_of(self.events);
         (!ready.is_empty()).then_some(EpollEvent { events: ready.bits(), data: self.data })
     }
-
-    /// Nothing is pending for the entry any more.
-    fn rest(&mut self, state: State) {
-        self.state = state;
-        if state == State::Disarmed {
-            self.events &= flags::KEPT_WHEN_DISARMED;
-        }
-    }
 }
 
 impl<T: Target + ?Sized> Taken<T> {
@@ -232,9 +224,11 @@ impl<T: Target + ?Sized> ReadyList<T> {
         changed
     }
 
-    /// What `entry` is registered for.
+    /// What `entry` is registered for: no event if it is disarmed, as `/proc/self/fdinfo` shows it on Linux.
     pub(super) fn event_of(&mut self, entry: &Entry<T>) -> Option<EpollEvent> {
-        self.item_of(entry).map(|item| EpollEvent { events: item.events, data: item.data })
+        let item = self.item_of(entry)?;
+        let shown = if item.state == State::Disarmed { flags::KEPT_WHEN_DISARMED } else { u32::MAX };
+        Some(EpollEvent { events: item.events & shown, data: item.data })
     }
 
     /// Reports the only entry at once, if there is just one, it is ready as is known, and the sink takes it without sleeping. Nearly
@@ -251,7 +245,7 @@ impl<T: Target + ?Sized> ReadyList<T> {
             return false;
         }
         if let Some(state) = State::when_reported_at_once(item.events) {
-            item.rest(state);
+            item.state = state;
             self.ready = List::new();
             self.pending -= 1;
         }
@@ -295,7 +289,7 @@ impl<T: Target + ?Sized> ReadyList<T> {
             let node = self.items.node_mut(index);
             next = List::after(node);
             if let Some(state) = State::when_reported_at_once(node.value.events) {
-                node.value.rest(state);
+                node.value.state = state;
                 reported.unlink(&mut self.items, index);
                 self.pending -= 1;
             }
@@ -348,7 +342,7 @@ impl<T: Target + ?Sized> ReadyList<T> {
                 self.ready.push_back(&mut self.items, index);
             }
             Next::Rest(state) => {
-                item.rest(state);
+                item.state = state;
                 self.pending -= 1;
                 self.ready.unlink(&mut self.items, index);
             }
@@ -365,7 +359,7 @@ impl<T: Target + ?Sized> ReadyList<T> {
             match next {
                 Next::Back => item.state = State::Queued { news: true },
                 Next::Rest(state) => {
-                    item.rest(state);
+                    item.state = state;
                     self.pending -= 1;
                     self.reporting.unlink(&mut self.items, taken.index);
                 }
