@@ -64,7 +64,7 @@ pub const SLICE_TICKS: u32 = 4;
 const QUIESCENCE_TICKS: u32 = 10;
 
 /// How long a CPU without tasks waits for one before it halts.
-const LINGER_NANOS: u64 = 50_000;
+const LINGER_NANOS: u64 = 100_000;
 
 /// Injects the scheduler into OSTD. Call once, on the boot CPU, before the first task exists.
 pub fn init() {
