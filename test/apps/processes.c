@@ -128,6 +128,112 @@ TEST(body_wait4_usage) {
     CHECK_GT(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec + usage.ru_utime.tv_sec + usage.ru_stime.tv_sec, 0);
 }
 
+#define MANY (8 << 20)
+
+// Has MANY bytes in memory, page by page, and no more.
+static void use_memory(void) {
+    char *memory = mmap(NULL, MANY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(memory != MAP_FAILED);
+    OK(madvise(memory, MANY, MADV_NOHUGEPAGE));
+    for (size_t at = 0; at < MANY; at += 4096)
+        memory[at] = 1;
+    OK(munmap(memory, MANY));
+}
+
+static void *usage_of_thread(void *arg) {
+    sleep_ms(1);
+    OK(getrusage(RUSAGE_THREAD, arg));
+    return NULL;
+}
+
+TEST(body_getrusage_counts_faults_switches_and_memory) {
+    struct rusage before, after;
+    memset(&before, 0xff, sizeof before);
+    OK(getrusage(RUSAGE_SELF, &before));
+    CHECK_GT(before.ru_maxrss, 0);
+    CHECK_GT(before.ru_minflt, 0);
+    CHECK_EQ(before.ru_nsignals, 0);
+    for (int i = 0; i < 5; i++)
+        sleep_ms(1);
+    use_memory();
+    OK(getrusage(RUSAGE_SELF, &after));
+    CHECK_GE(after.ru_nvcsw, before.ru_nvcsw + 5);
+    CHECK_GE(after.ru_nivcsw, before.ru_nivcsw);
+    CHECK_GE(after.ru_minflt, before.ru_minflt + MANY / 4096);
+    CHECK_LT(after.ru_minflt, before.ru_minflt + 2 * MANY / 4096);
+    // The peak, in KiB; Linux counts up to 64 pages late.
+    CHECK_GE(after.ru_maxrss, before.ru_maxrss + MANY / 1024 - 1024);
+    CHECK_LT(after.ru_maxrss, before.ru_maxrss + 2 * MANY / 1024);
+    // A thread has its own counts, and the memory of all.
+    struct rusage of_thread;
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, NULL, usage_of_thread, &of_thread), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_GE(of_thread.ru_nvcsw, 1);
+    CHECK_LT(of_thread.ru_minflt, MANY / 4096);
+    CHECK_GE(of_thread.ru_maxrss, after.ru_maxrss);
+    // What it did stays the process's.
+    OK(getrusage(RUSAGE_SELF, &before));
+    CHECK_GE(before.ru_nvcsw, after.ru_nvcsw + of_thread.ru_nvcsw);
+    FAILS(getrusage(2, &after), EINVAL);
+    FAILS(getrusage(RUSAGE_SELF, BAD_POINTER), EFAULT);
+}
+
+TEST(body_getrusage_of_children_is_of_those_waited_for) {
+    struct rusage none, usage;
+    OK(getrusage(RUSAGE_CHILDREN, &none));
+    CHECK_EQ(none.ru_maxrss + none.ru_minflt + none.ru_nvcsw, 0);
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        OK(getrusage(RUSAGE_SELF, &usage));
+        CHECK_LT(usage.ru_nvcsw, 3); // Begins anew.
+        pid_t grandchild = (pid_t)OK(fork());
+        if (grandchild == 0) {
+            for (int i = 0; i < 3; i++)
+                sleep_ms(1);
+            use_memory();
+            _exit(0);
+        }
+        join_child(grandchild);
+        _exit(0);
+    }
+    siginfo_t info;
+    OK(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT));
+    OK(getrusage(RUSAGE_CHILDREN, &none));
+    CHECK_EQ(none.ru_minflt, 0);
+    join_child(child);
+    OK(getrusage(RUSAGE_CHILDREN, &usage));
+    CHECK_GE(usage.ru_nvcsw, 3);
+    CHECK_GE(usage.ru_minflt, MANY / 4096);
+    CHECK_GE(usage.ru_maxrss, MANY / 1024);
+}
+
+// What `/proc/self/stat` says after the command's name: field `number` of proc_pid_stat(5).
+static long stat_field(int number) {
+    char text[1024];
+    int fd = (int)OK(open("/proc/self/stat", O_RDONLY));
+    text[(size_t)OK(read(fd, text, sizeof text - 1))] = 0;
+    OK(close(fd));
+    char *at = strrchr(text, ')') + 1;
+    for (int field = 3; field < number; field++)
+        at = strchr(at + 1, ' ');
+    return atol(at);
+}
+
+TEST(body_proc_stat_counts_faults) {
+    long own = stat_field(10);
+    use_memory();
+    CHECK_GE(stat_field(10), own + MANY / 4096);
+    CHECK_EQ(stat_field(11), 0);
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        use_memory();
+        _exit(0);
+    }
+    join_child(child);
+    CHECK_GE(stat_field(11), MANY / 4096);
+}
+
 static siginfo_t wait_info(idtype_t type, id_t id, int options) {
     siginfo_t info;
     memset(&info, 0, sizeof info);

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use ostd::arch::cpu::context::{FpuContext, UserContext};
 
 use super::{
-    Life, Limits, Pid, Process, Program, Thread, ThreadLocal, Times, credentials::Credentials, exec, table, task,
+    Life, Limits, Pid, Process, Program, Thread, ThreadLocal, Used, credentials::Credentials, exec, table, task,
     thread::ThreadParts,
 };
 use readiness::Pollee;
@@ -311,7 +311,7 @@ impl Process {
             child_events: Pollee::new(),
             exits: Pollee::new(),
             start_time: now_monotonic(),
-            times: SpinLock::new(Times::default()),
+            used: SpinLock::new(Used::default()),
             uid: AtomicU32::new(0),
             has_executed: AtomicBool::new(false),
             is_subreaper: AtomicBool::new(false),
@@ -342,7 +342,7 @@ impl Process {
             child_events: Pollee::new(),
             exits: Pollee::new(),
             start_time: now_monotonic(),
-            times: SpinLock::new(Times::default()),
+            used: SpinLock::new(Used::default()),
             uid: AtomicU32::new(0),
             has_executed: AtomicBool::new(false),
             is_subreaper: AtomicBool::new(false),

@@ -59,11 +59,11 @@ impl Process {
         true
     }
 
-    /// Removes a thread and keeps its CPU time; `true` if it was the last.
+    /// Removes a thread and keeps what it used; `true` if it was the last.
     fn remove_thread(&self, thread: &Arc<Thread>) -> bool {
-        let mut times = self.times.lock();
-        times.ended_threads = times.ended_threads.plus(thread.cpu_time.usage());
-        drop(times);
+        let mut used = self.used.lock();
+        used.ended_threads = used.ended_threads.plus(thread.resource_usage());
+        drop(used);
         let mut threads = self.threads.lock();
         threads.retain(|other| !Arc::ptr_eq(other, thread));
         threads.is_empty()
@@ -122,6 +122,7 @@ fn exit_process(process: &Arc<Process>, status: ExitStatus) {
         crate::trace::exited(process, status);
     }
     let vm = process.vm.lock().take();
+    process.keep_peak(vm.as_deref());
     drop(vm);
     let executable = process.program.lock().executable.take();
     drop(executable);

@@ -21,6 +21,7 @@ mod status;
 pub mod table;
 mod task;
 mod thread;
+mod usage;
 pub mod wait;
 
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
@@ -31,6 +32,7 @@ pub use self::{
     status::{ChildEvent, ExitStatus},
     task::{Flow, TaskData, ThreadLocal, init as init_task_hooks, local_of, with_current_thread},
     thread::{Thread, Work},
+    usage::ResourceUsage,
 };
 use readiness::Pollee;
 
@@ -63,7 +65,7 @@ pub struct Process {
     pub exits: Pollee,
     /// When it was forked, in nanoseconds since boot.
     pub start_time: u64,
-    times: SpinLock<Times>,
+    used: SpinLock<Used>,
     /// Whether it called `execve(2)` since it was forked: `setpgid(2)` by its parent then fails.
     pub has_executed: AtomicBool,
     /// Whether orphaned descendants become its children (`prctl(2)` `PR_SET_CHILD_SUBREAPER`).
@@ -102,13 +104,13 @@ pub struct Program {
     pub auxv: Vec<[usize; 2]>,
 }
 
-/// CPU time that no living thread shows any more.
+/// What no living thread shows any more.
 #[derive(Clone, Copy, Default)]
-struct Times {
-    /// Of its threads that ended.
-    ended_threads: Usage,
-    /// Of children that were waited for, and of theirs.
-    children: Usage,
+struct Used {
+    /// By its threads that ended, and the memory that is gone.
+    ended_threads: ResourceUsage,
+    /// By children that were waited for, and by theirs.
+    children: ResourceUsage,
 }
 
 /// Where a process is between its first and its last moment.
@@ -225,13 +227,13 @@ impl Process {
 
     /// CPU time of its threads, ended ones included.
     pub fn usage(&self) -> Usage {
-        let ended = self.times.lock().ended_threads;
+        let ended = self.used.lock().ended_threads.cpu;
         self.threads().iter().fold(ended, |sum, thread| sum.plus(thread.cpu_time.usage()))
     }
 
     /// CPU time of the children that were waited for, and of theirs.
     pub fn children_usage(&self) -> Usage {
-        self.times.lock().children
+        self.used.lock().children.cpu
     }
 
     /// The signal for the parent when it ends; 0 for none.

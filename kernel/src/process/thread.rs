@@ -2,7 +2,7 @@
 
 //! A thread: what other threads may ask of it.
 
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use ostd::{
     cpu::{CpuSet, PinCurrentCpu},
@@ -37,6 +37,8 @@ pub struct Thread {
     pub clear_child_tid: AtomicUsize,
     /// Head of the robust futex list (`set_robust_list(2)`), or 0.
     pub robust_list: AtomicUsize,
+    /// Page faults that ended well.
+    pub(super) faults: AtomicU64,
     /// Its place among those that sleep on a futex.
     pub futex: futex::Waiter,
     /// Signal for this thread when its parent's thread ends (`prctl(2)` `PR_SET_PDEATHSIG`); 0 for none.
@@ -81,6 +83,7 @@ impl Thread {
             name: SpinLock::new(parts.name),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
+            faults: AtomicU64::new(0),
             futex: futex::Waiter::new(),
             parent_death_signal: AtomicU32::new(0),
             vfork_parent: SpinLock::new(None),

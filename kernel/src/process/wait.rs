@@ -2,12 +2,12 @@
 
 //! Waiting for children: `wait4(2)` and `waitid(2)`.
 
-use super::{ChildEvent, Pid, Process, table};
+use super::{ChildEvent, Pid, Process, ResourceUsage, table};
 use core::sync::atomic::Ordering::Relaxed;
 
 use readiness::{IoEvents, Pollee, Timeout, Together};
 
-use crate::{prelude::*, time::cpu_time::Usage};
+use crate::prelude::*;
 
 bitflags::bitflags! {
     /// The options of `wait4(2)` and `waitid(2)`.
@@ -51,8 +51,8 @@ pub struct Waited {
     pub pid: Pid,
     /// What it did.
     pub event: ChildEvent,
-    /// CPU time of the child and the descendants that it waited for.
-    pub usage: Usage,
+    /// What the child and the descendants that it waited for used.
+    pub usage: ResourceUsage,
     /// The child's real user id.
     pub uid: u32,
 }
@@ -87,14 +87,14 @@ fn look(parent: &Arc<Process>, selector: Selector<'_>, options: WaitOptions) -> 
         let waited = Waited {
             pid: child.pid,
             event,
-            usage: child.usage().plus(child.children_usage()),
+            usage: child.resource_usage().plus(child.children_resource_usage()),
             uid: child.uid.load(Relaxed),
         };
         let is_end = matches!(event, ChildEvent::Exited(_));
         if is_end && !options.contains(WaitOptions::NOWAIT) {
-            let mut times = parent.times.lock();
-            times.children = times.children.plus(waited.usage);
-            drop(times);
+            let mut used = parent.used.lock();
+            used.children = used.children.plus(waited.usage);
+            drop(used);
             reap(&mut table, child);
         }
         return Ok(Some(waited));

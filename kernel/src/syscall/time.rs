@@ -160,9 +160,10 @@ pub fn sys_getrusage(ctx: &Context, who: i32, address: Vaddr) -> Result<isize> {
     const RUSAGE_CHILDREN: i32 = -1;
     const RUSAGE_THREAD: i32 = 1;
     let usage = match who {
-        RUSAGE_SELF => ctx.process.usage(),
-        RUSAGE_CHILDREN => ctx.process.children_usage(),
-        RUSAGE_THREAD => ctx.thread.cpu_time.usage(),
+        RUSAGE_SELF => ctx.process.resource_usage(),
+        RUSAGE_CHILDREN => ctx.process.children_resource_usage(),
+        // Memory is not a thread's own.
+        RUSAGE_THREAD => ctx.thread.resource_usage().with_peak(ctx.process.resource_usage().peak_resident),
         _ => return Err(EINVAL),
     };
     ctx.write_val(address, &RUsage::from(usage))?;

@@ -3,7 +3,7 @@
 //! The structures of time that programs see, on x86-64.
 
 use super::NANOS_PER_SEC;
-use crate::prelude::*;
+use crate::{prelude::*, process::ResourceUsage};
 
 /// Nanoseconds of the unit in which programs get CPU times (`sysconf(_SC_CLK_TCK)` is 100).
 pub const CLOCK_TICK_NANOS: u64 = NANOS_PER_SEC / 100;
@@ -87,7 +87,8 @@ impl Timeval {
     }
 }
 
-/// `struct rusage`: CPU time is kept, what is not kept is zero (`getrusage(2)`, NOTES, says the same of Linux).
+/// `struct rusage`. What no kernel keeps (`getrusage(2)` names those that Linux does not) is zero, and so is what no device here does:
+/// faults that wait for one, its blocks, swapping.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod)]
 pub struct RUsage {
@@ -97,14 +98,30 @@ pub struct RUsage {
     pub system: Timeval,
     /// `ru_maxrss` in KiB.
     pub max_resident: i64,
-    /// `ru_ixrss` to `ru_nivcsw`.
-    pub rest: [i64; 13],
+    /// `ru_ixrss`, `ru_idrss`, `ru_isrss`
+    pub integral_sizes: [i64; 3],
+    /// `ru_minflt`
+    pub minor_faults: i64,
+    /// `ru_majflt` to `ru_nsignals`.
+    pub rest: [i64; 7],
+    /// `ru_nvcsw`
+    pub voluntary_switches: i64,
+    /// `ru_nivcsw`
+    pub involuntary_switches: i64,
 }
 
-impl From<super::cpu_time::Usage> for RUsage {
-    fn from(usage: super::cpu_time::Usage) -> Self {
-        let timeval = Timeval::from_nanos;
-        Self { user: timeval(usage.user), system: timeval(usage.system), max_resident: 0, rest: [0; 13] }
+impl From<ResourceUsage> for RUsage {
+    fn from(usage: ResourceUsage) -> Self {
+        Self {
+            user: Timeval::from_nanos(usage.cpu.user),
+            system: Timeval::from_nanos(usage.cpu.system),
+            max_resident: (usage.peak_resident * PAGE_SIZE / 1024) as i64,
+            integral_sizes: [0; 3],
+            minor_faults: usage.faults as i64,
+            rest: [0; 7],
+            voluntary_switches: usage.voluntary_switches as i64,
+            involuntary_switches: usage.involuntary_switches as i64,
+        }
     }
 }
 

@@ -36,6 +36,11 @@ pub struct Usage {
 }
 
 impl AddressSpace {
+    /// The most pages that were ever in memory.
+    pub fn peak_resident(&self) -> usize {
+        self.peak_resident.load(Relaxed).max(self.resident.load(Relaxed))
+    }
+
     /// The present figures. Counting the pages of files walks the page table.
     pub fn usage(&self) -> Usage {
         let state = self.state.read();
@@ -46,7 +51,7 @@ impl AddressSpace {
         Usage {
             total: state.mappings.total_pages(),
             resident,
-            peak_resident: self.peak_resident.load(Relaxed).max(resident),
+            peak_resident: self.peak_resident(),
             shared: self.count_file_pages(&state),
             locked: locked_pages(&state.mappings),
             data: sum(Mapping::is_data),

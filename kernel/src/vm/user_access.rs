@@ -16,7 +16,10 @@ use ostd::{
 };
 
 use super::{Access, AddressSpace, Fault};
-use crate::{prelude::*, process::local_of};
+use crate::{
+    prelude::*,
+    process::{Thread, local_of, with_current_thread},
+};
 
 /// The signal for a program whose access failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -76,7 +79,9 @@ fn handle_kernel_fault(exception: &CpuException) -> core::result::Result<(), ()>
     if local.are_faults_disabled() {
         return Err(());
     }
-    local.vm().handle_fault(info.addr, access_of(info.error_code)).map_err(drop)
+    local.vm().handle_fault(info.addr, access_of(info.error_code)).map_err(drop)?;
+    with_current_thread(Thread::count_fault);
+    Ok(())
 }
 
 impl Context<'_> {

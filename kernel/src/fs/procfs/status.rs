@@ -175,11 +175,11 @@ pub(super) fn statm(subject: &Subject, _ctx: &Context) -> Result<Vec<u8>> {
 pub(super) fn stat(subject: &Subject, _ctx: &Context) -> Result<Vec<u8>> {
     let process = &subject.process;
     let usage = vm(subject).map(|vm| vm.usage()).unwrap_or_default();
-    let time = match (&subject.thread, subject.is_task) {
-        (Some(thread), true) => thread.cpu_time.usage(),
-        _ => process.usage(),
+    let used = match (&subject.thread, subject.is_task) {
+        (Some(thread), true) => thread.resource_usage(),
+        _ => process.resource_usage(),
     };
-    let children = process.children_usage();
+    let children = process.children_resource_usage();
     let terminal = job::controlling(process);
     let number = terminal.as_ref().map_or(0, |tty| tty.number().encode());
     let foreground = terminal.as_ref().and_then(|tty| tty.foreground()).map_or(-1, i64::from);
@@ -191,16 +191,18 @@ pub(super) fn stat(subject: &Subject, _ctx: &Context) -> Result<Vec<u8>> {
     let mut out = format!("{} (", subject.id).into_bytes();
     out.extend(name(subject));
     let tail = format!(
-        ") {} {} {} {} {number} {foreground} 4194304 0 0 0 0 {} {} {} {} 20 0 {} 0 {} {} {} {limit} \
+        ") {} {} {} {} {number} {foreground} 4194304 {} {} 0 0 {} {} {} {} 20 0 {} 0 {} {} {} {limit} \
          0 0 0 0 0 {} {} {} {} 0 0 0 {} {cpu} 0 0 0 0 0 0 0 0 {} {} {} {} {exit_code}\n",
         state(subject).0,
         process.parent_pid(),
         process.group(),
         process.session(),
-        time.user / NANOS_PER_TICK,
-        time.system / NANOS_PER_TICK,
-        children.user / NANOS_PER_TICK,
-        children.system / NANOS_PER_TICK,
+        used.faults,
+        children.faults,
+        used.cpu.user / NANOS_PER_TICK,
+        used.cpu.system / NANOS_PER_TICK,
+        children.cpu.user / NANOS_PER_TICK,
+        children.cpu.system / NANOS_PER_TICK,
         process.threads().len(),
         process.start_time / NANOS_PER_TICK,
         usage.total * PAGE_SIZE,

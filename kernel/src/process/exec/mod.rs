@@ -358,6 +358,7 @@ fn switch_to(ctx: &Context, image: Image) {
     exit::clear_child_tid(ctx);
     ctx.local.replace_vm(image.vm.clone());
     let old = process.vm.lock().replace(image.vm);
+    process.keep_peak(old.as_deref());
     drop(old);
     clone::release_vfork_parent(thread);
     let old = core::mem::replace(&mut *process.program.lock(), image.program);
