@@ -4,6 +4,7 @@
 #include "harness.h"
 
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -267,6 +268,69 @@ TEST(body_long_copies_of_a_file_onto_itself) {
     check_painted(map, 40000, 4);
     CHECK_EQ(OK(pread(fd, map, 40000, 0)), 40000);
     check_painted(map, 40000, 4);
+}
+
+TEST(body_long_writes_to_a_file_that_fault) {
+    const size_t lens[] = {1, 100, PAGE, PAGE + 1, 5 * PAGE - 1, 17 * PAGE + 3}, offsets[] = {0, 100, PAGE};
+    unsigned char *used = pages(ROOM); // Something for new pages of the file to hold by mistake.
+    memset(used, 0xee, ROOM);
+    OK(munmap(used, ROOM));
+    unsigned char *end = pages(ROOM + PAGE) + ROOM, *seen = pages(ROOM);
+    OK(munmap(end, PAGE));
+    for (unsigned i = 0; i < sizeof lens / sizeof *lens; i++)
+        for (unsigned j = 0; j < sizeof offsets / sizeof *offsets; j++) {
+            size_t len = lens[i], offset = offsets[j];
+            int fd = OK(memfd_create("copies", 0));
+            paint(end - len, len, i);
+            CHECK_EQ(OK(pwrite(fd, end - len, len + 2 * PAGE, (off_t)offset)), (ssize_t)len);
+            CHECK_EQ(OK(lseek(fd, 0, SEEK_END)), (off_t)(offset + len));
+            FAILS(pwrite(fd, end, 2 * PAGE, 0), EFAULT);
+            OK(ftruncate(fd, ROOM));
+            CHECK_EQ(OK(pread(fd, seen, ROOM, 0)), ROOM);
+            check_filled(seen, offset, 0);
+            check_painted(seen + offset, len, i);
+            check_filled(seen + offset + len, ROOM - offset - len, 0);
+            OK(close(fd));
+        }
+}
+
+// Moves `len` bytes from one file to the other by the call of this number.
+static void move_bytes(int call, int from, off_t at, int to, off_t target, size_t len) {
+    OK(lseek(to, target, SEEK_SET));
+    if (call == 0)
+        while (len > 0)
+            len -= (size_t)OK(sendfile(to, from, &at, len));
+    else if (call == 1)
+        while (len > 0)
+            len -= (size_t)OK(copy_file_range(from, &at, to, NULL, len, 0));
+    else {
+        struct pipe_ends p = make_pipe(0);
+        while (len > 0) {
+            ssize_t got = OK(splice(from, &at, p.w, NULL, len, 0));
+            for (ssize_t put = 0; put < got;)
+                put += OK(splice(p.r, NULL, to, NULL, (size_t)(got - put), 0));
+            len -= (size_t)got;
+        }
+        close(p.r);
+        close(p.w);
+    }
+}
+
+TEST(body_long_copies_between_files) {
+    const size_t sources[] = {0, 1, PAGE - 1, PAGE + 904}, targets[] = {0, 1, PAGE + 1}, len = 17 * PAGE + 123;
+    unsigned char *seen = pages(ROOM + ROOM), *all = pages(ROOM);
+    int from = painted_file(ROOM, 5);
+    paint(all, ROOM, 5);
+    for (int call = 0; call < 3; call++)
+        for (unsigned i = 0; i < sizeof sources / sizeof *sources; i++)
+            for (unsigned j = 0; j < sizeof targets / sizeof *targets; j++) {
+                int to = OK(memfd_create("copies", 0));
+                move_bytes(call, from, (off_t)sources[i], to, (off_t)targets[j], len);
+                CHECK_EQ(OK(pread(to, seen, ROOM + ROOM, 0)), (ssize_t)(targets[j] + len));
+                check_filled(seen, targets[j], 0);
+                CHECK_EQ(memcmp(seen + targets[j], all + sources[i], len), 0);
+                OK(close(to));
+            }
 }
 
 static _Atomic bool over;

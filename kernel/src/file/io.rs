@@ -4,8 +4,11 @@
 //!
 //! A file sees one logical buffer, so that `writev(2)` to a pipe is one atomic write and `readv(2)` of an eventfd one read.
 //! The common single buffer costs no allocation.
+//!
+//! OSTD copies byte by byte where memory may fault, and word by word where it cannot. So few bytes are copied the first way, and many as the
+//! memory allows: that of the kernel, and of a program whose pages are there ([`AddressSpace::copy_in`]), the second way.
 
-use ostd::mm::Infallible;
+use ostd::mm::{Infallible, UFrame, io::util::HasVmReaderWriter};
 
 use crate::{
     prelude::*,
@@ -17,31 +20,51 @@ pub struct IoSrc<'a> {
     current: VmReader<'a, Fallible>,
     /// Further segments, last one first, so that taking the next is a `pop`.
     rest: Vec<VmReader<'a, Fallible>>,
-    /// Whose memory it is; `None` for memory of the kernel.
-    user: Option<&'a AddressSpace>,
+    memory: Memory<'a>,
+}
+
+/// Where the segments of an [`IoSrc`] are.
+#[derive(Clone, Copy)]
+enum Memory<'a> {
+    /// In a program.
+    User(&'a AddressSpace),
+    /// In the kernel: the only segment is in these bytes.
+    Bytes(&'a [u8]),
+    /// In the kernel: each segment is in one of these pages, the last segment in the last.
+    Pages(&'a [UFrame]),
 }
 
 impl<'a> IoSrc<'a> {
     /// A source of one segment of the caller's memory.
     pub fn new(reader: VmReader<'a, Fallible>, user: &'a AddressSpace) -> Self {
-        Self { current: reader, rest: Vec::new(), user: Some(user) }
+        Self { current: reader, rest: Vec::new(), memory: Memory::User(user) }
     }
 
     /// A source of kernel memory.
     pub fn from_slice(bytes: &'a [u8]) -> Self {
-        Self { current: VmReader::from(bytes).to_fallible(), rest: Vec::new(), user: None }
+        Self { current: VmReader::from(bytes).to_fallible(), rest: Vec::new(), memory: Memory::Bytes(bytes) }
     }
 
-    /// A source of several segments, in order, of the memory of `user` or else of the kernel.
-    pub fn from_segments(mut segments: Vec<VmReader<'a, Fallible>>, user: Option<&'a AddressSpace>) -> Self {
+    /// A source of several segments of the caller's memory, in order.
+    pub fn from_segments(segments: Vec<VmReader<'a, Fallible>>, user: &'a AddressSpace) -> Self {
+        Self::in_order(segments, Memory::User(user))
+    }
+
+    /// A source of the pages of a file, in order.
+    pub fn from_pages(pages: &'a [UFrame]) -> Self {
+        Self::in_order(pages.iter().map(|page| page.reader().to_fallible()).collect(), Memory::Pages(pages))
+    }
+
+    fn in_order(mut segments: Vec<VmReader<'a, Fallible>>, memory: Memory<'a>) -> Self {
         segments.reverse();
         let current = segments.pop().unwrap_or_else(|| VmReader::from(&[][..]).to_fallible());
-        Self { current, rest: segments, user }
+        Self { current, rest: segments, memory }
     }
 
     /// Bytes left.
     pub fn remain(&self) -> usize {
-        self.current.remain() + self.rest.iter().map(VmReader::remain).sum::<usize>()
+        let here = self.current.remain();
+        if self.rest.is_empty() { here } else { here + self.rest.iter().map(VmReader::remain).sum::<usize>() }
     }
 
     /// Drops all but the first `len` bytes.
@@ -97,7 +120,7 @@ impl<'a> IoSrc<'a> {
     pub fn read_into(&mut self, dst: &mut [VmWriter<'_, Infallible>]) -> Result<usize> {
         let mut total = 0;
         while self.advance() {
-            total += self.user.map_or(0, |user| user.copy_in(&mut self.current, dst));
+            total += self.copy_in(dst);
             let Some(place) = dst.iter_mut().find(|place| place.has_avail()) else { break };
             match self.current.read_fallible(place) {
                 Ok(count) => total += count,
@@ -106,6 +129,23 @@ impl<'a> IoSrc<'a> {
             }
         }
         Ok(total)
+    }
+
+    /// Copies many bytes of the present segment at once. What is left over of it is at its end, or may fault.
+    fn copy_in(&mut self, dst: &mut [VmWriter<'_, Infallible>]) -> usize {
+        let whole = match self.memory {
+            Memory::User(space) => return space.copy_in(&mut self.current, dst),
+            Memory::Bytes(bytes) => Some(VmReader::from(bytes)),
+            Memory::Pages(pages) => pages.iter().nth_back(self.rest.len()).map(|page| page.reader()),
+        };
+        let Some(mut segment) = whole else {
+            return 0;
+        };
+        let done = self.current.cursor().addr() - segment.cursor().addr();
+        segment.skip(done).limit(self.current.remain());
+        let copied = dst.iter_mut().map(|place| segment.read(place)).sum();
+        self.current.skip(copied);
+        copied
     }
 
     /// Fills a slice of kernel memory, see [`Self::read`].
@@ -151,31 +191,48 @@ pub struct IoDst<'a> {
     current: VmWriter<'a, Fallible>,
     /// Further segments, last one first.
     rest: Vec<VmWriter<'a, Fallible>>,
-    /// Whose memory it is; `None` for memory of the kernel.
-    user: Option<&'a AddressSpace>,
+    memory: Target<'a>,
+}
+
+/// The memory of an [`IoDst`].
+enum Target<'a> {
+    /// That of a program, which has the segments.
+    User(&'a AddressSpace),
+    /// That of the kernel, and no segment.
+    Kernel(VmWriter<'a, Infallible>),
 }
 
 impl<'a> IoDst<'a> {
     /// A destination of one segment of the caller's memory.
     pub fn new(writer: VmWriter<'a, Fallible>, user: &'a AddressSpace) -> Self {
-        Self { current: writer, rest: Vec::new(), user: Some(user) }
+        Self { current: writer, rest: Vec::new(), memory: Target::User(user) }
     }
 
     /// A destination in kernel memory.
     pub fn from_slice(bytes: &'a mut [u8]) -> Self {
-        Self { current: VmWriter::from(bytes).to_fallible(), rest: Vec::new(), user: None }
+        let none = VmWriter::from(&mut [][..]).to_fallible();
+        Self { current: none, rest: Vec::new(), memory: Target::Kernel(VmWriter::from(bytes)) }
     }
 
     /// A destination of several segments, in order, of the caller's memory.
     pub fn from_segments(mut segments: Vec<VmWriter<'a, Fallible>>, user: &'a AddressSpace) -> Self {
         segments.reverse();
         let current = segments.pop().unwrap_or_else(|| VmWriter::from(&mut [][..]).to_fallible());
-        Self { current, rest: segments, user: Some(user) }
+        Self { current, rest: segments, memory: Target::User(user) }
     }
 
     /// Bytes of room left.
     pub fn avail(&self) -> usize {
-        self.current.avail() + self.rest.iter().map(VmWriter::avail).sum::<usize>()
+        let here = self.current.avail();
+        if here > 0 && self.rest.is_empty() { here } else { self.avail_in_all() }
+    }
+
+    #[inline(never)]
+    fn avail_in_all(&self) -> usize {
+        match &self.memory {
+            Target::User(_) => self.current.avail() + self.rest.iter().map(VmWriter::avail).sum::<usize>(),
+            Target::Kernel(writer) => writer.avail(),
+        }
     }
 
     /// Takes from `src` as far as both last.
@@ -183,7 +240,8 @@ impl<'a> IoDst<'a> {
     /// # Errors
     /// `EFAULT` if user memory faults before the first byte; a fault later ends the copy short.
     pub fn write(&mut self, src: &mut VmReader<'_, Infallible>) -> Result<usize> {
-        if src.remain() >= BULK {
+        // Memory of the kernel has no segment.
+        if src.remain() >= BULK || !self.current.has_avail() {
             let count = self.write_long(src.clone())?;
             src.skip(count);
             return Ok(count);
@@ -210,9 +268,13 @@ impl<'a> IoDst<'a> {
     /// # Errors
     /// `EFAULT` as for [`Self::write`].
     pub fn write_from(&mut self, src: &mut [VmReader<'_, Infallible>]) -> Result<usize> {
+        let user = match &mut self.memory {
+            Target::User(user) => *user,
+            Target::Kernel(writer) => return Ok(src.iter_mut().map(|place| writer.write(place)).sum()),
+        };
         let mut total = 0;
         while self.advance() {
-            total += self.user.map_or(0, |user| user.copy_out(&mut self.current, src));
+            total += user.copy_out(&mut self.current, src);
             let Some(place) = src.iter_mut().find(|place| place.has_remain()) else { break };
             match self.current.write_fallible(place) {
                 Ok(count) => total += count,
@@ -236,11 +298,11 @@ impl<'a> IoDst<'a> {
     /// # Errors
     /// `EINVAL` if there is less room, `EFAULT` if it cannot be written.
     pub fn write_val<T: Pod>(&mut self, value: &T) -> Result<()> {
-        if self.avail() < size_of::<T>() {
-            return Err(EINVAL);
-        }
         if self.current.avail() >= size_of::<T>() {
             return Ok(self.current.write_val(value)?);
+        }
+        if self.avail() < size_of::<T>() {
+            return Err(EINVAL);
         }
         if self.write_slice(value.as_bytes())? < size_of::<T>() {
             return Err(EFAULT);
@@ -253,6 +315,9 @@ impl<'a> IoDst<'a> {
     /// # Errors
     /// `EFAULT` as for [`Self::write`].
     pub fn fill_zeros(&mut self, len: usize) -> Result<usize> {
+        if let Target::Kernel(writer) = &mut self.memory {
+            return Ok(writer.fill_zeros(len));
+        }
         let mut total = 0;
         while total < len && self.advance() {
             match self.current.fill_zeros(len - total) {

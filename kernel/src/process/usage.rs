@@ -9,7 +9,7 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::{Process, Thread};
-use crate::{prelude::*, time::cpu_time, vm::AddressSpace};
+use crate::{time::cpu_time, vm::AddressSpace};
 
 /// What was used so far, by a thread, a process or many of them.
 #[derive(Clone, Copy, Debug, Default)]

@@ -104,7 +104,7 @@ pub fn iov_dst<'a>(ctx: &'a Context, address: Vaddr, count: usize) -> Result<IoD
 pub fn iov_src<'a>(ctx: &'a Context, address: Vaddr, count: usize) -> Result<IoSrc<'a>> {
     let vectors = read_iovecs(ctx, address, count)?;
     let readers: Result<Vec<_>> = vectors.iter().map(|vector| ctx.reader(vector.base, vector.len)).collect();
-    Ok(IoSrc::from_segments(readers?, Some(ctx.vm)))
+    Ok(IoSrc::from_segments(readers?, ctx.vm))
 }
 
 /// `readv(2)`

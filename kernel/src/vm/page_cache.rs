@@ -74,14 +74,38 @@ impl Loan {
         self.len
     }
 
+    /// Copies the bytes to `dst` as far as there is room.
+    ///
+    /// # Errors
+    /// `EFAULT` as for [`IoDst::write_from`].
+    fn copy_to(&self, dst: &mut IoDst<'_>) -> Result<usize> {
+        let mut left = self.within + self.len;
+        let readers = self.frames.iter().map(|frame| {
+            let mut reader = frame.reader();
+            left -= reader.limit(left).remain();
+            reader
+        });
+        let mut readers: ArrayVec<_, GROUP_PAGES> = readers.collect();
+        if let Some(first) = readers.first_mut() {
+            first.skip(self.within);
+        }
+        dst.write_from(&mut readers)
+    }
+
     /// The bytes, to be taken once.
     pub fn source(&self) -> IoSrc<'_> {
-        let segments = self.frames.iter().map(|frame| frame.reader().to_fallible()).collect();
-        let mut source = IoSrc::from_segments(segments, None);
+        let mut source = IoSrc::from_pages(&self.frames);
         source.skip_in_segment(self.within);
         source.limit(self.len);
         source
     }
+}
+
+/// A page that bytes are copied to, perhaps not in the map yet.
+struct PageToWrite {
+    frame: UFrame,
+    /// Holds what its memory held before.
+    is_blank: bool,
 }
 
 /// Frames by page index, in aligned groups so that a fault finds its neighbours at hand.
@@ -231,20 +255,11 @@ impl PageCache {
     pub fn read(&self, offset: u64, dst: &mut IoDst<'_>) -> Result<usize> {
         let mut total = 0;
         while dst.avail() > 0 {
-            let position = offset.saturating_add(total as u64);
-            let size = self.size();
-            if position >= size {
-                break;
-            }
-            let within = index_of(position % PAGE);
-            let in_file = index_of(size - position);
-            let len = (PAGE_SIZE - within).min(in_file).min(dst.avail());
-            match self.read_in_page(position, within, len, dst) {
+            let lent = self.lend(offset.saturating_add(total as u64), dst.avail());
+            match lent.and_then(|loan| loan.copy_to(dst)) {
                 Ok(0) => break,
                 Ok(count) => total += count,
                 Err(_) if total > 0 => break,
-                // Truncated meanwhile: the end of the file.
-                Err(ENXIO) => break,
                 Err(error) => return Err(error),
             }
         }
@@ -289,17 +304,6 @@ impl PageCache {
         }
     }
 
-    fn read_in_page(&self, position: u64, within: usize, len: usize, dst: &mut IoDst<'_>) -> Result<usize> {
-        let index = index_of(position / PAGE);
-        let frame = match self.cached_page(index)? {
-            Some(frame) => frame,
-            None if self.is_hole(index) => return dst.fill_zeros(len),
-            None => self.page(index)?,
-        };
-        let mut reader = frame.reader();
-        dst.write(reader.skip(within).limit(len))
-    }
-
     /// Whether page `index`, which is not in memory, is zeros.
     fn is_hole(&self, index: usize) -> bool {
         self.source.is_none() || page_start(index) >= self.pages.lock().sourced
@@ -319,7 +323,7 @@ impl PageCache {
             if position >= MAX_FILE_SIZE {
                 break;
             }
-            match self.write_in_page(position, src) {
+            match self.write_pages(position, src) {
                 Ok(0) => break,
                 Ok(count) => total += count,
                 Err(_) if total > 0 => break,
@@ -329,34 +333,77 @@ impl PageCache {
         Ok(total)
     }
 
-    fn write_in_page(&self, position: u64, src: &mut IoSrc<'_>) -> Result<usize> {
-        let index = index_of(position / PAGE);
-        let within = index_of(position % PAGE);
-        let room = index_of(MAX_FILE_SIZE - position);
+    /// Copies to as many pages as a group has, those that hold `position` and what follows.
+    fn write_pages(&self, position: u64, src: &mut IoSrc<'_>) -> Result<usize> {
+        let (first, within) = (index_of(position / PAGE), index_of(position % PAGE));
+        let len = src.remain().min(index_of(MAX_FILE_SIZE - position));
+        let mut pages = ArrayVec::<_, GROUP_PAGES>::new();
+        for (nth, index) in (first..).take((within + len).div_ceil(PAGE_SIZE).min(GROUP_PAGES)).enumerate() {
+            let overwrites_all = (nth > 0 || within == 0) && within + len >= (nth + 1) * PAGE_SIZE;
+            match self.page_to_write(index, overwrites_all) {
+                Ok(page) => pages.push(page),
+                Err(_) if !pages.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        let mut left = within + len;
+        let writers = pages.iter().map(|page| {
+            let mut writer = page.frame.writer();
+            left -= writer.limit(left).avail();
+            writer
+        });
+        let mut writers: ArrayVec<_, GROUP_PAGES> = writers.collect();
+        if let Some(first) = writers.first_mut() {
+            first.skip(within);
+        }
+        let count = src.read_into(&mut writers)?;
+        drop(writers);
+        self.publish(first, pages, within..within + count);
+        Ok(count)
+    }
+
+    /// The frame for a write to page `index`.
+    fn page_to_write(&self, index: usize, overwrites_all: bool) -> Result<PageToWrite> {
         let cached = self.pages.lock().get(index).cloned();
-        let frame = match cached {
-            Some(frame) => frame,
-            None => self.fresh_page(index)?,
-        };
-        let mut writer = frame.writer();
-        let count = src.read(writer.skip(within).limit(room))?;
-        if count == 0 {
-            return Ok(0);
+        if let Some(frame) = cached {
+            return Ok(PageToWrite { frame, is_blank: false });
+        }
+        if overwrites_all && self.source.is_none() {
+            let frame = FrameAllocOptions::new().zeroed(false).alloc_frame()?;
+            return Ok(PageToWrite { frame: frame.into(), is_blank: true });
+        }
+        Ok(PageToWrite { frame: self.fresh_page(index)?, is_blank: false })
+    }
+
+    /// Makes what was written the content of the file: of the pages from `first` on, the bytes in `written`.
+    fn publish(&self, first: usize, written_to: ArrayVec<PageToWrite, GROUP_PAGES>, written: Range<usize>) {
+        if written.is_empty() {
+            return;
+        }
+        let of_page = |nth: usize| nth * PAGE_SIZE..(nth + 1) * PAGE_SIZE;
+        for (nth, page) in written_to.iter().enumerate() {
+            if page.is_blank && of_page(nth).contains(&written.end) {
+                // The copy came to a fault: what the memory held before is nobody's business.
+                zero_from(&page.frame, written.end - of_page(nth).start);
+            }
         }
         let mut pages = self.pages.lock();
-        if let Some(existing) = pages.get(index).filter(|existing| **existing != frame) {
-            // Another thread made the page meanwhile: its frame is the page's (invariant 1), so our bytes go there.
-            let mut reader = frame.reader();
-            reader.skip(within).limit(count);
-            existing.writer().skip(within).write(&mut reader);
-        } else {
-            pages.insert_if_absent(index, frame);
+        for (nth, PageToWrite { frame, .. }) in written_to.into_iter().take(written.end.div_ceil(PAGE_SIZE)).enumerate()
+        {
+            let index = first + nth;
+            if let Some(existing) = pages.get(index).filter(|existing| **existing != frame) {
+                // Another thread made the page meanwhile: its frame is the page's (invariant 1), so our bytes go there.
+                let start = written.start.saturating_sub(of_page(nth).start);
+                let len = written.end.min(of_page(nth).end) - of_page(nth).start - start;
+                existing.writer().skip(start).write(frame.reader().skip(start).limit(len));
+            } else {
+                pages.insert_if_absent(index, frame);
+            }
         }
-        let end = position + count as u64;
+        let end = page_start(first) + written.end as u64;
         if end > self.size.load(Ordering::Relaxed) {
             self.size.store(end, Ordering::Release);
         }
-        Ok(count)
     }
 
     /// Moves the end of the file, as `ftruncate(2)`. Mappings beyond the new end answer `SIGBUS` from now on.
