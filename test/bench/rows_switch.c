@@ -8,7 +8,9 @@
 #include <poll.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -254,8 +256,64 @@ static void row_bandwidth(const struct row *row)
     measure(bandwidth_batch, &ends);
 }
 
+// A file of one piece, in memory.
+static int new_file(void)
+{
+    int fd = (int)must(memfd_create("piece", 0), "memfd_create");
+    must(pwrite(fd, piece, PIECE, 0), "pwrite");
+    return fd;
+}
+
+static void read_file_batch(void *context, long n)
+{
+    int fd = *(int *)context;
+    while (n-- > 0)
+        must(pread(fd, piece, PIECE, 0), "pread");
+}
+
+static void write_file_batch(void *context, long n)
+{
+    int fd = *(int *)context;
+    while (n-- > 0)
+        must(pwrite(fd, piece, PIECE, 0), "pwrite");
+}
+
+static void row_read_file(const struct row *row)
+{
+    (void)row;
+    int fd = new_file();
+    measure(read_file_batch, &fd);
+}
+
+static void row_write_file(const struct row *row)
+{
+    (void)row;
+    int fd = new_file();
+    measure(write_file_batch, &fd);
+}
+
+static void send_forever(void *context)
+{
+    struct ends ends = *(struct ends *)context;
+    close(ends.read);
+    int fd = new_file();
+    for (off_t at = 0;; at %= PIECE)
+        must(sendfile(ends.write, fd, &at, (size_t)(PIECE - at)), "sendfile");
+}
+
+static void row_sendfile(const struct row *row)
+{
+    struct ends ends = new_stream((enum stream)row->arguments[0]);
+    start_process(send_forever, &ends);
+    close(ends.write);
+    measure(bandwidth_batch, &ends);
+}
+
 void add_bandwidth_rows(void)
 {
+    add_row(row_read_file, 0, 0, "file_read_64k");
+    add_row(row_write_file, 0, 0, "file_write_64k");
+    add_row(row_sendfile, UNIX, 0, "sendfile_unix_64k");
     add_row(row_bandwidth, PIPE, 0, "pipe_bw_64k");
     add_row(row_bandwidth, UNIX, 0, "unix_bw_64k");
     add_row(row_bandwidth, TCP, 0, "tcp_bw_64k");

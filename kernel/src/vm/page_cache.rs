@@ -391,13 +391,15 @@ impl PageCache {
         for (nth, PageToWrite { frame, .. }) in written_to.into_iter().take(written.end.div_ceil(PAGE_SIZE)).enumerate()
         {
             let index = first + nth;
-            if let Some(existing) = pages.get(index).filter(|existing| **existing != frame) {
+            match pages.get(index) {
+                Some(existing) if *existing == frame => {}
                 // Another thread made the page meanwhile: its frame is the page's (invariant 1), so our bytes go there.
-                let start = written.start.saturating_sub(of_page(nth).start);
-                let len = written.end.min(of_page(nth).end) - of_page(nth).start - start;
-                existing.writer().skip(start).write(frame.reader().skip(start).limit(len));
-            } else {
-                pages.insert_if_absent(index, frame);
+                Some(existing) => {
+                    let start = written.start.saturating_sub(of_page(nth).start);
+                    let len = written.end.min(of_page(nth).end) - of_page(nth).start - start;
+                    existing.writer().skip(start).write(frame.reader().skip(start).limit(len));
+                }
+                None => drop(pages.insert_if_absent(index, frame)),
             }
         }
         let end = page_start(first) + written.end as u64;

@@ -104,7 +104,7 @@ fn page(project: &Project, results: &Results, goals: &goals::Goals) -> Result<()
          Instructions per operation in the guest, one CPU, QEMU's emulator with `-icount shift=0`; lower is better. *Linux*\n\
          is Debian's; *best*: `mitigations=off init_on_alloc=0 hardened_usercopy=off`, on a CPU without ERMS; *stock*: as\n\
          shipped. The ratio is to *best* (`s`: to *stock*). Goals: `goals.csv`; all numbers, the curves' too: `results.json`.\n\
-         The `bw` rows count each byte or word that is copied: `make bench-wall` compares them by time.\n\n",
+         The `64k` rows count each byte or word that is copied: `make bench-wall` compares them by time.\n\n",
         commit(project)?,
         qemu_version()?
     );
