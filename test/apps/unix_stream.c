@@ -305,6 +305,23 @@ TEST(body_waitall) {
     CHECK_EQ(OK(recv(s.b, got, 10, MSG_WAITALL)), 3);
 }
 
+TEST(body_waiting_for_more_takes_the_reset) {
+    for (int peeks = 0; peeks < 2; peeks++) {
+        struct pair s = unix_pair(SOCK_STREAM);
+        char got[10];
+        int error, flags = peeks ? MSG_PEEK : MSG_WAITALL;
+        socklen_t length = sizeof error;
+        OK(write(s.b, "abc", 3));
+        put_byte(s.a);
+        OK(close(s.b));
+        CHECK_EQ(OK(recv(s.a, got, 10, flags)), 3);
+        OK(getsockopt(s.a, SOL_SOCKET, SO_ERROR, &error, &length));
+        // Who has enough leaves it.
+        CHECK_EQ(error, peeks ? ECONNRESET : 0);
+        OK(close(s.a));
+    }
+}
+
 static void receive_low(void *fd) {
     char got[10];
     CHECK_EQ(OK(recv((int)(intptr_t)fd, got, 10, 0)), 4);

@@ -151,8 +151,11 @@ impl Connection {
             return Some(Ok(()));
         }
         match error {
-            _ if reading.has_message && is_end => Some(Ok(())),
-            Some(error) => Some(Err(self.take_error(side).unwrap_or(error))),
+            Some(error) => {
+                // Taken either way: so a read that waits for more loses it, as on Linux.
+                let error = self.take_error(side).unwrap_or(error);
+                Some(if reading.has_message { Ok(()) } else { Err(error) })
+            }
             None if is_end => Some(Ok(())),
             None => None,
         }
