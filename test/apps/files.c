@@ -102,6 +102,23 @@ TEST(body_read_write_and_position) {
     CHECK_EQ(OK(write(fd, "", 0)), 0);
 }
 
+TEST(body_lseek_on_devices_without_a_place) {
+    static const char *const names[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/urandom"};
+    static const off_t offsets[] = {-5, 10, (off_t)1 << 62};
+    char got[8];
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+        int fd = (int)OK(open(names[i], O_RDONLY));
+        for (int whence = SEEK_SET; whence <= SEEK_HOLE; whence++)
+            for (unsigned j = 0; j < sizeof offsets / sizeof *offsets; j++)
+                CHECK_EQ(OK(lseek(fd, offsets[j], whence)), 0);
+        FAILS(lseek(fd, 0, 5), EINVAL);
+        OK(read(fd, got, sizeof got));
+        CHECK_EQ(OK(lseek(fd, 0, SEEK_CUR)), 0);
+        CHECK_EQ(OK(pread(fd, got, sizeof got, 100)), i == 0 ? 0 : (ssize_t)sizeof got);
+        OK(close(fd));
+    }
+}
+
 TEST(body_lseek) {
     int fd = make_file("file", "0123456789");
     CHECK_EQ(OK(lseek(fd, -3, SEEK_END)), 7);

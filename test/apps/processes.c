@@ -141,7 +141,7 @@ static void use_memory(void) {
 }
 
 static void *usage_of_thread(void *arg) {
-    sleep_ms(1);
+    sleep_ms(50);
     OK(getrusage(RUSAGE_THREAD, arg));
     return NULL;
 }
@@ -153,8 +153,9 @@ TEST(body_getrusage_counts_faults_switches_and_memory) {
     CHECK_GT(before.ru_maxrss, 0);
     CHECK_GT(before.ru_minflt, 0);
     CHECK_EQ(before.ru_nsignals, 0);
-    for (int i = 0; i < 5; i++)
-        sleep_ms(1);
+    // A sleep that is over before it begins is none: hence more than have to count.
+    for (int i = 0; i < 10; i++)
+        sleep_ms(5);
     use_memory();
     OK(getrusage(RUSAGE_SELF, &after));
     CHECK_GE(after.ru_nvcsw, before.ru_nvcsw + 5);
@@ -189,8 +190,8 @@ TEST(body_getrusage_of_children_is_of_those_waited_for) {
         CHECK_LT(usage.ru_nvcsw, 3); // Begins anew.
         pid_t grandchild = (pid_t)OK(fork());
         if (grandchild == 0) {
-            for (int i = 0; i < 3; i++)
-                sleep_ms(1);
+            for (int i = 0; i < 6; i++)
+                sleep_ms(5);
             use_memory();
             _exit(0);
         }
@@ -232,6 +233,59 @@ TEST(body_proc_stat_counts_faults) {
     }
     join_child(child);
     CHECK_GE(stat_field(11), MANY / 4096);
+}
+
+TEST(body_rlimit_nproc_counts_the_threads_of_a_user) {
+    const uid_t somebody = 54321;
+    struct rlimit limit = {3, 3};
+    if (geteuid() != 0)
+        SKIP("needs root");
+    OK(setrlimit(RLIMIT_NPROC, &limit));
+    // Root is not bound.
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        struct pipe_ends p = make_pipe(0);
+        OK(setresuid(somebody, somebody, somebody));
+        for (int i = 0; i < 2; i++)
+            if (OK(fork()) == 0) {
+                take_byte(p.r);
+                _exit(0);
+            }
+        FAILS(fork(), EAGAIN);
+        pthread_t thread;
+        struct rusage usage;
+        CHECK_EQ(pthread_create(&thread, NULL, usage_of_thread, &usage), EAGAIN);
+        // One ends, one may begin.
+        put_byte(p.w);
+        OK(wait(NULL));
+        pid_t next = (pid_t)OK(fork());
+        if (next == 0)
+            _exit(0);
+        put_byte(p.w);
+        OK(wait(NULL));
+        OK(wait(NULL));
+        _exit(0);
+    }
+    join_child(child);
+}
+
+static long oom_score(void) {
+    char text[32] = "";
+    int fd = (int)OK(open("/proc/self/oom_score", O_RDONLY));
+    OK(read(fd, text, sizeof text - 1));
+    OK(close(fd));
+    return atol(text);
+}
+
+TEST(body_oom_score_follows_its_adjustment) {
+    int fd = (int)OK(open("/proc/self/oom_score_adj", O_RDWR));
+    OK(write(fd, "0", 1));
+    long before = oom_score();
+    OK(pwrite(fd, "300", 3, 0));
+    CHECK_GE(oom_score(), before + 199);
+    CHECK_LE(oom_score(), before + 201);
+    FAILS(pwrite(fd, "1001", 4, 0), EINVAL);
+    OK(close(fd));
 }
 
 static siginfo_t wait_info(idtype_t type, id_t id, int options) {

@@ -309,8 +309,7 @@ TEST(body_cycles_through_connections_that_wait) {
     OK(send_fd(c, p.w));
     OK(close(p.w));
     OK(close(l));
-    settle();
-    CHECK(!is_closed(p.r));
+    // Nobody can accept it any more: Linux collects it now, if anybody anywhere gives it a reason, or later.
     OK(close(c));
     struct pair other = unix_pair(SOCK_STREAM);
     OK(close(other.a));

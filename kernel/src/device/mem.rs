@@ -63,6 +63,11 @@ impl File for MemFile {
         true
     }
 
+    /// As by Linux's `null_lseek`: they begin anew wherever one is.
+    fn ignores_lseek(&self) -> bool {
+        true
+    }
+
     fn inode(&self) -> &Arc<dyn Inode> {
         &self.inode
     }

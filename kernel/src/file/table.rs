@@ -96,7 +96,7 @@ impl FileTable {
     /// Gives `description` the lowest free number at or above `minimum` and below `limit` (`RLIMIT_NOFILE`).
     ///
     /// # Errors
-    /// `EMFILE` if there is none.
+    /// `EMFILE` if there is none; `ENOMEM`.
     pub fn insert(
         &self,
         description: Arc<super::Description>,
@@ -104,6 +104,7 @@ impl FileTable {
         limit: usize,
         close_on_exec: bool,
     ) -> Result<Fd> {
+        crate::vm::reserve::check()?;
         let mut slots = self.slots.lock();
         let number = slots.lowest_free(minimum);
         if number >= limit.min(NR_OPEN) {

@@ -8,7 +8,9 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use ostd::arch::cpu::context::{FpuContext, UserContext};
 
 use super::{
-    Life, Limits, Pid, Process, Program, Thread, ThreadLocal, Used, credentials::Credentials, exec, table, task,
+    Life, Limits, Pid, Process, Program, Resource, Thread, ThreadLocal, Used,
+    credentials::{Capabilities, Credentials},
+    exec, table, task,
     thread::ThreadParts,
 };
 use readiness::Pollee;
@@ -142,6 +144,7 @@ impl CloneArgs {
 /// number cannot be stored, `EMFILE` if there is no room for the descriptor.
 pub fn clone(ctx: &Context, regs: &UserContext, args: CloneArgs) -> Result<Pid> {
     args.validate()?;
+    check_limits(ctx)?;
     let is_thread = args.flags.contains(CloneFlags::THREAD);
     let id = table::allocate_id();
     let vm = if args.flags.contains(CloneFlags::VM) { ctx.vm.clone() } else { ctx.vm.fork()? };
@@ -190,6 +193,23 @@ fn start(thread: &Arc<Thread>, local: ThreadLocal, regs: &UserContext, args: &Cl
         let _ = child_tid.map(|address| child.write_val(address, &child.thread.tid()));
     });
     started.inspect_err(|_| super::exit::undo(thread))
+}
+
+/// Whether the caller may have another thread, or another process, which has one.
+///
+/// # Errors
+/// `EAGAIN` beyond `RLIMIT_NPROC`, which counts the threads of the real user and does not bind root and the privileged, or
+/// `/proc/sys/kernel/threads-max`; `ENOMEM`.
+fn check_limits(ctx: &Context) -> Result<()> {
+    crate::vm::reserve::check()?;
+    let credentials = ctx.credentials();
+    let is_bound = credentials.uid != 0
+        && !credentials.has(Capabilities::SYS_RESOURCE)
+        && !credentials.has(Capabilities::SYS_ADMIN);
+    let limit = ctx.process.limits.soft(Resource::Nproc);
+    let is_over = table::thread_count() >= table::max_threads()
+        || is_bound && table::threads_of_user(credentials.uid) as u64 >= limit;
+    if is_over { Err(EAGAIN) } else { Ok(()) }
 }
 
 /// Makes the relations: from here on others can find the child.

@@ -16,6 +16,7 @@ pub mod credentials;
 pub mod exec;
 pub mod exit;
 pub mod limits;
+pub mod oom;
 mod sched_state;
 mod status;
 pub mod table;
@@ -158,11 +159,6 @@ impl Process {
     /// The parent; `None` for the first process.
     pub fn parent(&self) -> Option<Arc<Process>> {
         self.parent.lock().upgrade()
-    }
-
-    /// The children, zombies included.
-    pub fn children(&self) -> Vec<Arc<Process>> {
-        self.children.lock().clone()
     }
 
     /// The threads that have not ended.

@@ -5,12 +5,12 @@
 //! The table's lock also guards the relations between processes (parent, children, group, session): whoever changes them
 //! holds it, and each process mirrors its own in atomics for the calls that only ask.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use ostd::sync::SpinLockGuard;
 
 use super::{Pid, Process, Thread, Tid};
-use crate::prelude::*;
+use crate::{prelude::*, system};
 
 /// One more than the largest number (`/proc/sys/kernel/pid_max` on 64-bit Linux).
 pub const PID_MAX: u32 = 1 << 22;
@@ -31,6 +31,8 @@ pub fn lock() -> SpinLockGuard<'static, Table, ostd::sync::PreemptDisabled> {
 /// A number that no process or thread has. Numbers are reused only after all others.
 pub fn allocate_id() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
+    /// In the first round nobody can have a number yet: to know that spares a look at all processes.
+    static IS_FIRST_ROUND: AtomicBool = AtomicBool::new(true);
     let table = lock();
     loop {
         // Relaxed: the table's lock orders it.
@@ -38,7 +40,8 @@ pub fn allocate_id() -> u32 {
         if id >= PID_MAX {
             // As on Linux, a second round leaves the low numbers to the system's first processes.
             NEXT.store(300, Ordering::Relaxed);
-        } else if !table.is_used(id) {
+            IS_FIRST_ROUND.store(false, Ordering::Relaxed);
+        } else if IS_FIRST_ROUND.load(Ordering::Relaxed) || !table.is_used(id) {
             return id;
         }
     }
@@ -82,6 +85,18 @@ static CREATED: AtomicU64 = AtomicU64::new(0);
 /// Threads ever made.
 pub fn created_threads() -> u64 {
     CREATED.load(Ordering::Relaxed)
+}
+
+/// The most threads that there may be: so many that they need a good part of all memory (Linux's `set_max_threads`).
+pub fn max_threads() -> usize {
+    /// What a process needs of the kernel's memory at least, and as much again.
+    const ROOM: usize = 256 << 10;
+    system::memory().total / ROOM
+}
+
+/// Number of threads of the real user `uid`.
+pub fn threads_of_user(uid: u32) -> usize {
+    lock().threads.values().filter(|thread| thread.credentials.lock().uid == uid).count()
 }
 
 /// Number of threads.

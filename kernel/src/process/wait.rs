@@ -75,31 +75,30 @@ pub fn wait(ctx: &Context, selector: Selector<'_>, options: WaitOptions) -> Resu
 /// One look at the children.
 fn look(parent: &Arc<Process>, selector: Selector<'_>, options: WaitOptions) -> Result<Option<Waited>> {
     let mut table = table::lock();
-    let children = parent.children();
+    let children = parent.children.lock();
     let mut fits = children.iter().filter(|child| is_selected(child, selector, options)).peekable();
     if fits.peek().is_none() {
         return Err(ECHILD);
     }
-    for child in fits {
-        let Some(event) = take_event(child, options) else {
-            continue;
-        };
-        let waited = Waited {
-            pid: child.pid,
-            event,
-            usage: child.resource_usage().plus(child.children_resource_usage()),
-            uid: child.uid.load(Relaxed),
-        };
-        let is_end = matches!(event, ChildEvent::Exited(_));
-        if is_end && !options.contains(WaitOptions::NOWAIT) {
-            let mut used = parent.used.lock();
-            used.children = used.children.plus(waited.usage);
-            drop(used);
-            reap(&mut table, child);
-        }
-        return Ok(Some(waited));
+    let found = fits.find_map(|child| Some((child.clone(), take_event(child, options)?)));
+    drop(children);
+    let Some((child, event)) = found else {
+        return Ok(None);
+    };
+    let waited = Waited {
+        pid: child.pid,
+        event,
+        usage: child.resource_usage().plus(child.children_resource_usage()),
+        uid: child.uid.load(Relaxed),
+    };
+    let is_end = matches!(event, ChildEvent::Exited(_));
+    if is_end && !options.contains(WaitOptions::NOWAIT) {
+        let mut used = parent.used.lock();
+        used.children = used.children.plus(waited.usage);
+        drop(used);
+        reap(&mut table, &child);
     }
-    Ok(None)
+    Ok(Some(waited))
 }
 
 fn is_selected(child: &Arc<Process>, selector: Selector<'_>, options: WaitOptions) -> bool {

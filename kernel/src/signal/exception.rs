@@ -44,10 +44,7 @@ pub fn handle_exception(ctx: &Context, regs: &mut UserContext) {
 
 /// Brings the page in, or says what signal the program gets.
 fn resolve(ctx: &Context, fault: &RawPageFaultInfo) -> Option<SigInfo> {
-    let Err(refused) = fault_from_user(ctx.vm, fault) else {
-        ctx.thread.count_fault();
-        return None;
-    };
+    let refused = fault_from_user(ctx, fault).err()?;
     let signal = Signal::new(i32::try_from(refused.number).unwrap_or(0)).unwrap_or(Signal::SEGV);
     Some(SigInfo::fault(signal, refused.code, refused.address))
 }

@@ -52,7 +52,7 @@ pub use self::{
         ProcessSignals, Restart, ThreadSignals, begin_temporary_mask, end_temporary_mask, mask, on_thread_exit,
         restart_with, set_mask,
     },
-    stop::{ignores_children, is_orphaned, notify_parent},
+    stop::{ignores_children, is_killed, is_orphaned, notify_parent},
     timers::{Itimer, check_cpu_timers, itimer, set_itimer, watch_cpu_limit},
 };
 use crate::{

@@ -12,7 +12,7 @@ use readiness::IoEvents;
 use super::{ActionFlags, SigInfo, SigSet, Signal, send_to_process, state::Stop};
 use crate::{
     prelude::*,
-    process::{ChildEvent, Pid, Process, Work, table},
+    process::{ChildEvent, Pid, Process, Thread, Work, table},
     time::types::CLOCK_TICK_NANOS,
 };
 
@@ -47,7 +47,7 @@ pub(super) fn wait_while_stopped(ctx: &Context) {
 
 fn enter_stop(ctx: &Context) -> bool {
     let mut shared = ctx.process.signals.shared.lock();
-    if is_killed(ctx, shared.pending.set()) {
+    if has_kill(&ctx.thread, shared.pending.set()) {
         return false;
     }
     shared.stop.as_mut().map(|stop| stop.stopped += 1).is_some()
@@ -55,7 +55,7 @@ fn enter_stop(ctx: &Context) -> bool {
 
 fn is_stopped(ctx: &Context) -> bool {
     let mut shared = ctx.process.signals.shared.lock();
-    let is_killed = is_killed(ctx, shared.pending.set());
+    let is_killed = has_kill(&ctx.thread, shared.pending.set());
     if let Some(stop) = &mut shared.stop
         && is_killed
     {
@@ -64,9 +64,15 @@ fn is_stopped(ctx: &Context) -> bool {
     shared.stop.is_some() && !is_killed
 }
 
-fn is_killed(ctx: &Context, shared: SigSet) -> bool {
-    let own = ctx.thread.signals.pending();
-    ctx.thread.is_requested(Work::EXIT) || (shared | own).contains(Signal::KILL)
+/// Whether the thread is about to end.
+pub fn is_killed(thread: &Thread) -> bool {
+    let shared = thread.process.signals.shared.lock().pending.set();
+    has_kill(thread, shared)
+}
+
+fn has_kill(thread: &Thread, shared: SigSet) -> bool {
+    let own = thread.signals.pending();
+    thread.is_requested(Work::EXIT) || (shared | own).contains(Signal::KILL)
 }
 
 /// Tells the parent once all threads have stopped.

@@ -3,13 +3,14 @@
 //! The pages that hold the bytes of a [stream](super), each allocated when it is first written.
 
 use arrayvec::ArrayVec;
-use ostd::mm::{Frame, FrameAllocOptions, io::util::HasVmReaderWriter};
+use ostd::mm::{Frame, io::util::HasVmReaderWriter};
 use spin::Once;
 
 use super::{Filled, Piece, ReadPlan, WritePlan};
 use crate::{
     file::{IoDst, IoSrc},
     prelude::*,
+    vm::reserve,
 };
 
 /// How many pages are copied at once.
@@ -93,7 +94,10 @@ impl Pages {
     #[inline]
     fn frame(&self, page: usize) -> Result<&Frame<()>> {
         let frame = self.frames.get(page).ok_or(EFAULT)?;
-        Ok(frame.try_call_once(|| FrameAllocOptions::new().zeroed(false).alloc_frame())?)
+        match frame.get() {
+            Some(frame) => Ok(frame),
+            None => reserve::or_relieve(|| frame.try_call_once(|| reserve::new_page(false))),
+        }
     }
 
     #[inline(never)]

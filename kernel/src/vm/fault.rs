@@ -16,7 +16,7 @@
 //! `fork(2)`, which the read lock excludes.
 
 use ostd::mm::{
-    FrameAllocOptions, PageFlags, UFrame,
+    PageFlags, UFrame,
     io::util::HasVmReaderWriter,
     vm_space::{CursorMut, VmQueriedItem},
 };
@@ -28,6 +28,7 @@ use super::{
     layout::{MIN_ADDRESS, STACK_GUARD_GAP, TASK_SIZE},
     mapping::{Mapping, OWN_PAGE, Protection},
     page_cache::{GROUP_PAGES, PageCache},
+    reserve,
 };
 use crate::prelude::*;
 
@@ -125,6 +126,8 @@ impl AddressSpace {
 
     /// Makes a page of `mapping` present, and writable if `write`, whatever the mapping allows.
     pub(super) fn fault_in(&self, mapping: &Mapping, page: Vaddr, write: bool) -> FaultResult {
+        // A page that is there may need a page table.
+        reserve::check().map_err(|_| Fault::OutOfMemory)?;
         match mapping.page_at(page) {
             None => self.fault_anonymous(mapping, page, write),
             Some((cache, index)) if write && !mapping.is_shared() => {
@@ -270,8 +273,7 @@ fn file_page(cache: &PageCache, index: usize) -> core::result::Result<UFrame, Fa
 }
 
 fn new_frame(zeroed: bool) -> core::result::Result<UFrame, Fault> {
-    let frame = FrameAllocOptions::new().zeroed(zeroed).alloc_frame();
-    frame.map(UFrame::from).map_err(|_| Fault::OutOfMemory)
+    reserve::new_frame(zeroed).map_err(|_| Fault::OutOfMemory)
 }
 
 fn copy_of(original: &UFrame) -> core::result::Result<UFrame, Fault> {

@@ -54,6 +54,7 @@ impl AddressSpace {
     /// [`Placement::FixedNoReplace`]; `EAGAIN` if locking would exceed `RLIMIT_MEMLOCK`.
     pub fn map(&self, request: MapRequest) -> Result<Vaddr> {
         let len = page_align(request.len).filter(|len| *len != 0).ok_or(ENOMEM)?;
+        super::reserve::check()?;
         let mut state = self.state.write();
         let range = place(&mut state, request.placement, len)?;
         let traits = request.traits | state.lock_future;

@@ -38,6 +38,8 @@ mod registry;
 mod remap;
 mod remote;
 mod report;
+pub mod reserve;
+mod spare;
 #[cfg(ktest)]
 mod tests;
 mod user_access;

@@ -30,7 +30,7 @@ use arrayvec::ArrayVec;
 use ostd::mm::{FrameAllocOptions, UFrame, VmIoFill, io::util::HasVmReaderWriter};
 use spin::Once;
 
-use super::registry;
+use super::{registry, reserve};
 use crate::{
     file::{IoDst, IoSrc},
     prelude::*,
@@ -233,7 +233,7 @@ impl PageCache {
 
     /// A frame with the first content of page `index`, not in the map yet.
     fn fresh_page(&self, index: usize) -> Result<UFrame> {
-        let frame: UFrame = FrameAllocOptions::new().alloc_frame()?.into();
+        let frame = reserve::new_frame(true)?;
         let Some(source) = &self.source else {
             return Ok(frame);
         };
@@ -340,7 +340,7 @@ impl PageCache {
         let mut pages = ArrayVec::<_, GROUP_PAGES>::new();
         for (nth, index) in (first..).take((within + len).div_ceil(PAGE_SIZE).min(GROUP_PAGES)).enumerate() {
             let overwrites_all = (nth > 0 || within == 0) && within + len >= (nth + 1) * PAGE_SIZE;
-            match self.page_to_write(index, overwrites_all) {
+            match reserve::or_relieve(|| self.page_to_write(index, overwrites_all)) {
                 Ok(page) => pages.push(page),
                 Err(_) if !pages.is_empty() => break,
                 Err(error) => return Err(error),
@@ -369,8 +369,7 @@ impl PageCache {
             return Ok(PageToWrite { frame, is_blank: false });
         }
         if overwrites_all && self.source.is_none() {
-            let frame = FrameAllocOptions::new().zeroed(false).alloc_frame()?;
-            return Ok(PageToWrite { frame: frame.into(), is_blank: true });
+            return Ok(PageToWrite { frame: reserve::new_frame(false)?, is_blank: true });
         }
         Ok(PageToWrite { frame: self.fresh_page(index)?, is_blank: false })
     }

@@ -36,6 +36,11 @@ pub struct Usage {
 }
 
 impl AddressSpace {
+    /// Pages in memory.
+    pub fn resident(&self) -> usize {
+        self.resident.load(Relaxed)
+    }
+
     /// The most pages that were ever in memory.
     pub fn peak_resident(&self) -> usize {
         self.peak_resident.load(Relaxed).max(self.resident.load(Relaxed))

@@ -15,10 +15,10 @@ use ostd::{
     task::Task,
 };
 
-use super::{Access, AddressSpace, Fault};
+use super::{Access, Fault};
 use crate::{
     prelude::*,
-    process::{Thread, local_of, with_current_thread},
+    process::{local_of, oom, with_current_thread},
 };
 
 /// The signal for a program whose access failed.
@@ -34,26 +34,30 @@ pub struct FaultSignal {
 
 /// Lets faults of kernel code on user memory be handled. Call once, before the first thread runs.
 pub fn init() {
+    super::reserve::init();
     inject_user_page_fault_handler(handle_kernel_fault);
 }
 
-/// Handles a page fault of the program.
+/// Handles a page fault of the calling thread's program, which may have to try again.
 ///
 /// # Errors
 /// The signal that it gets instead.
-pub fn fault_from_user(vm: &AddressSpace, info: &RawPageFaultInfo) -> core::result::Result<(), FaultSignal> {
+pub fn fault_from_user(ctx: &Context, info: &RawPageFaultInfo) -> core::result::Result<(), FaultSignal> {
     const SIGBUS: u32 = 7;
     const SIGKILL: u32 = 9;
     const SIGSEGV: u32 = 11;
-    let fault = match vm.handle_fault(info.addr, access_of(info.error_code)) {
-        Ok(()) => return Ok(()),
+    let fault = match ctx.vm.handle_fault(info.addr, access_of(info.error_code)) {
+        Ok(()) => {
+            ctx.thread.count_fault();
+            return Ok(());
+        }
+        Err(Fault::OutOfMemory) if oom::relieve(&ctx.thread) => return Ok(()),
         Err(fault) => fault,
     };
     let (number, code) = match fault {
         Fault::NotMapped => (SIGSEGV, 1),
         Fault::NotPermitted => (SIGSEGV, 2),
         Fault::Bus => (SIGBUS, 2),
-        // Linux's out-of-memory killer, with the choice of the victim made simple.
         Fault::OutOfMemory => (SIGKILL, 0),
     };
     Err(FaultSignal { number, code, address: info.addr })
@@ -79,9 +83,19 @@ fn handle_kernel_fault(exception: &CpuException) -> core::result::Result<(), ()>
     if local.are_faults_disabled() {
         return Err(());
     }
-    local.vm().handle_fault(info.addr, access_of(info.error_code)).map_err(drop)?;
-    with_current_thread(Thread::count_fault);
-    Ok(())
+    with_current_thread(|thread| {
+        loop {
+            match local.vm().handle_fault(info.addr, access_of(info.error_code)) {
+                Ok(()) => {
+                    thread.count_fault();
+                    return Ok(());
+                }
+                Err(Fault::OutOfMemory) if oom::relieve(thread) => {}
+                Err(_) => return Err(()),
+            }
+        }
+    })
+    .ok_or(())?
 }
 
 impl Context<'_> {

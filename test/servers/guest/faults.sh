@@ -28,4 +28,5 @@ fault backlog 1 1 5
 fault many_sockets 1 1 5
 fault fd_exhaustion 2 10 200
 fault rights_cycles 24 200 5000
+fault out_of_memory 1 1 5
 exit $failed

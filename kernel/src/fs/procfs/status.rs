@@ -19,6 +19,7 @@ use crate::{
         Resource,
         credentials::Capabilities,
         limits::{INFINITY, Limit},
+        oom,
     },
     signal,
     vm::AddressSpace,
@@ -102,8 +103,8 @@ pub(super) fn personality(_subject: &Subject, _ctx: &Context) -> Result<Vec<u8>>
     text(format_args!("00000000\n"))
 }
 
-pub(super) fn oom_score(_subject: &Subject, _ctx: &Context) -> Result<Vec<u8>> {
-    text(format_args!("0\n"))
+pub(super) fn oom_score(subject: &Subject, _ctx: &Context) -> Result<Vec<u8>> {
+    text(format_args!("{}\n", oom::score(&subject.process)))
 }
 
 pub(super) fn oom_score_adj(subject: &Subject, _ctx: &Context) -> Result<Vec<u8>> {

@@ -56,7 +56,7 @@ const KERNEL: &[(&str, Node)] = &[
     ("pid_max", Fixed(|_| text(format_args!("{}\n", table::PID_MAX)))),
     ("printk", Setting(show_printk, store_printk)),
     ("random", Dir(RANDOM)),
-    ("threads-max", Fixed(|_| text(format_args!("{}\n", table::PID_MAX)))),
+    ("threads-max", Fixed(|_| text(format_args!("{}\n", table::max_threads())))),
     ("version", Fixed(|_| line(system::VERSION.as_bytes()))),
 ];
 

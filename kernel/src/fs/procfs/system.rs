@@ -57,7 +57,7 @@ pub(super) fn meminfo(_ctx: &Context) -> Result<Vec<u8>> {
     line("MemTotal:", memory.total);
     line("MemFree:", memory.free);
     // Files live in memory only: their pages cannot be given back.
-    line("MemAvailable:", memory.free);
+    line("MemAvailable:", memory.free.saturating_sub(crate::vm::reserve::size()));
     line("Buffers:", 0);
     line("Cached:", cached);
     line("SwapCached:", 0);

@@ -2,11 +2,12 @@
 
 //! The bytes of one datagram.
 
-use ostd::mm::{Frame, FrameAllocOptions, io::util::HasVmReaderWriter};
+use ostd::mm::{Frame, io::util::HasVmReaderWriter};
 
 use crate::{
     file::{IoDst, IoSrc},
     prelude::*,
+    vm::reserve,
 };
 
 /// The bytes of a datagram: small ones together, large ones in pages, so that no allocation needs memory in one piece.
@@ -34,7 +35,7 @@ impl Payload {
         let mut pages = Vec::with_capacity(len.div_ceil(PAGE_SIZE));
         let mut left = len;
         while left > 0 {
-            let page = FrameAllocOptions::new().zeroed(false).alloc_frame()?;
+            let page = reserve::or_relieve(|| reserve::new_page(false))?;
             let count = left.min(PAGE_SIZE);
             let mut writer = page.writer();
             writer.limit(count);

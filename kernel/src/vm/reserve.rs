@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MPL-2.0
+
+//! Memory that programs cannot have.
+//!
+//! # Role
+//! The kernel's own data and page tables are made in places where nobody could be told that there is no room. So what programs may
+//! ask for without end is refused already while less is free than a reserve, which is left to the kernel (Linux's watermarks).
+//!
+//! # Protocol
+//! - Pages for programs, their files, pipes and sockets come from [`new_page`] and [`new_frame`].
+//! - What else programs can pile up (descriptors, mappings, processes) is made after [`check`].
+//! - A page fault that is refused, and what [`or_relieve`] makes, call for [`oom`].
+
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use ostd::{
+    cpu::{CpuSet, PinCurrentCpu, num_cpus},
+    mm::{Frame, FrameAllocOptions, UFrame},
+    smp::inter_processor_call,
+    task::disable_preempt,
+};
+
+use super::spare;
+use crate::{
+    prelude::*,
+    process::{oom, with_current_thread},
+    system,
+};
+
+/// The part of all memory that is kept.
+const FRACTION: usize = 32;
+/// The least and the most that is kept.
+const BOUNDS: (usize, usize) = (32 << 20, 256 << 20);
+
+/// Bytes kept.
+static SIZE: AtomicUsize = AtomicUsize::new(0);
+/// Sets memory aside. Call once, before the first program.
+pub(super) fn init() {
+    SIZE.store((system::memory().total / FRACTION).clamp(BOUNDS.0, BOUNDS.1), Relaxed);
+}
+
+/// How many bytes are kept.
+pub fn size() -> usize {
+    SIZE.load(Relaxed)
+}
+
+/// Whether there is nothing left for programs.
+pub fn is_short() -> bool {
+    let free = osdk_frame_allocator::load_total_free_size();
+    if free < size() {
+        return true;
+    }
+    if spare::is_wanted() {
+        ask_others();
+    }
+    spare::is_used()
+}
+
+/// For the log.
+pub fn state() -> String {
+    let free = osdk_frame_allocator::load_total_free_size();
+    alloc::format!("{} kB are free, {}", free / 1024, spare::state())
+}
+
+/// Has the other CPUs hand out what only they can reach.
+#[cold]
+fn ask_others() {
+    if num_cpus() > 1 {
+        let mut others = CpuSet::new_full();
+        others.remove(disable_preempt().current_cpu());
+        inter_processor_call(&others, spare::hand_out);
+    }
+}
+
+/// Whether programs may have more.
+///
+/// # Errors
+/// `ENOMEM` if not.
+pub fn check() -> Result<()> {
+    if is_short() { Err(ENOMEM) } else { Ok(()) }
+}
+
+/// A page for the bytes of programs, of zeros or with whatever is in it.
+///
+/// # Errors
+/// `ENOMEM`
+pub fn new_page(zeroed: bool) -> Result<Frame<()>> {
+    check()?;
+    Ok(FrameAllocOptions::new().zeroed(zeroed).alloc_frame()?)
+}
+
+/// Makes what needs memory, and if there is none tries again when somebody has ended for that. Call it where one may sleep.
+///
+/// # Errors
+/// `ENOMEM` if it is the caller who ends; what `make` says.
+pub fn or_relieve<R>(mut make: impl FnMut() -> Result<R>) -> Result<R> {
+    loop {
+        match make() {
+            Err(ENOMEM) if with_current_thread(oom::relieve) == Some(true) => {}
+            result => return result,
+        }
+    }
+}
+
+/// A page that a program can map, likewise.
+///
+/// # Errors
+/// `ENOMEM`
+pub fn new_frame(zeroed: bool) -> Result<UFrame> {
+    Ok(new_page(zeroed)?.into())
+}
