@@ -53,6 +53,11 @@ impl Image {
         self.place(path).is_ok_and(|place| self.nodes.contains_key(&place))
     }
 
+    /// Whether there is anything of that name in any directory.
+    pub fn has_file_named(&self, name: &str) -> bool {
+        self.nodes.keys().any(|path| path.file_name().is_some_and(|last| last == name))
+    }
+
     /// Puts `node` at `path`, with its parent directories; replaces what is there, except that a directory stays.
     pub fn put(&mut self, path: &Path, node: Node) -> Result<()> {
         let place = self.place(path)?;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::elf::Needs;
 
 /// The directories that glibc searches by itself on Debian and elsewhere.
-pub const DEFAULT_DIRECTORIES: [&str; 6] =
+const DEFAULT_DIRECTORIES: [&str; 6] =
     ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"];
 
 /// The search order for libraries, `ld.so.conf` read once.

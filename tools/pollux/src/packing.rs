@@ -2,7 +2,7 @@
 
 //! What goes into the image: a program with all it needs, a few basic tools, and init with its job.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +13,7 @@ use crate::cli::{Addition, PackOptions};
 use crate::elf::{self, Executable, Needs};
 use crate::image::{Image, Node};
 use crate::job::Job;
-use crate::libraries::{DEFAULT_DIRECTORIES, Finder, own_rpath};
+use crate::libraries::{Finder, own_rpath};
 use crate::program::{self, Program};
 use crate::python;
 
@@ -199,12 +199,22 @@ impl Packer {
         Ok(())
     }
 
-    /// Tells which libraries are neither on this machine nor among the additions.
+    /// Tells which libraries are neither on this machine nor among the additions, wherever: the program may know where to look.
     fn warn_of_missing(&mut self) {
+        let mut users: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
         for (object, name) in std::mem::take(&mut self.missing) {
-            if !DEFAULT_DIRECTORIES.iter().any(|directory| self.image.contains(&Path::new(directory).join(&name))) {
-                self.warnings.push(format!("{}: its library {name} is not on this machine", object.display()));
+            if !self.image.has_file_named(&name) {
+                users.entry(name).or_default().push(object);
             }
+        }
+        for (name, objects) in users {
+            let others = match objects.len() {
+                1 => String::new(),
+                2 => " and another file".to_owned(),
+                count => format!(" and {} other files", count - 1),
+            };
+            let first = objects[0].display();
+            self.warnings.push(format!("{first}{others}: the library {name} is not on this machine"));
         }
     }
 
@@ -419,12 +429,18 @@ mod tests {
     #[test]
     fn an_addition_can_bring_a_missing_library() {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(directory.path().join("usr/lib")).unwrap();
-        std::fs::write(directory.path().join("usr/lib/libbrought.so.1"), "x").unwrap();
+        std::fs::create_dir_all(directory.path().join("opt/own")).unwrap();
+        std::fs::write(directory.path().join("opt/own/libbrought.so.1"), "x").unwrap();
         let mut packer = packer();
         packer.add(&Addition { host: directory.path().into(), guest: Some("/".into()) }).unwrap();
-        packer.missing = ["libbrought.so.1", "libnowhere.so.1"].map(|name| ("/p".into(), name.to_owned())).into();
+        let missing = [
+            ("/p", "libbrought.so.1"),
+            ("/p", "libnowhere.so.1"),
+            ("/q", "libnowhere.so.1"),
+            ("/r", "libnowhere.so.1"),
+        ];
+        packer.missing = missing.map(|(user, name)| (user.into(), name.to_owned())).into();
         packer.warn_of_missing();
-        assert!(matches!(&packer.warnings[..], [one] if one.contains("libnowhere")), "{:?}", packer.warnings);
+        assert_eq!(packer.warnings, ["/p and 2 other files: the library libnowhere.so.1 is not on this machine"]);
     }
 }
