@@ -7,7 +7,10 @@
 //! `/proc/PID/oom_score_adj`, ends it by `SIGKILL`, and lets the caller try again once there is memory. One at a time: while a victim still
 //! has its memory, for a while, nobody else is picked.
 
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use ostd::task::Task;
 
@@ -27,8 +30,10 @@ const PATIENCE: u64 = 10_000_000;
 /// The adjustment of those that are never picked (`OOM_SCORE_ADJ_MIN`); the opposite is the greatest.
 const NEVER: i32 = -1000;
 
-/// The last one picked, and when somebody else may be.
+/// The last one picked, and when somebody else may be. Nothing is dropped under the lock: an address space needs more than that.
 static VICTIM: SpinLock<Option<(Weak<Process>, u64)>> = SpinLock::new(None);
+/// Whether somebody picks one.
+static IS_PICKING: AtomicBool = AtomicBool::new(false);
 
 /// Waits a moment for memory, after it has seen to it that somebody ends. `false`: the caller is the one to end. Call it where one may
 /// sleep.
@@ -36,10 +41,20 @@ pub fn relieve(thread: &Thread) -> bool {
     if signal::is_killed(thread) {
         return false;
     }
-    let Some(victim) = pick() else {
-        return false;
+    let victim = match present_victim() {
+        // Another CPU picks one.
+        None if IS_PICKING.swap(true, Acquire) => None,
+        None => {
+            let picked = pick();
+            IS_PICKING.store(false, Release);
+            if picked.is_none() {
+                return false;
+            }
+            picked
+        }
+        present => present,
     };
-    if Arc::ptr_eq(&victim, &thread.process) {
+    if victim.is_some_and(|victim| Arc::ptr_eq(&victim, &thread.process)) {
         return false;
     }
     let until = now_monotonic().saturating_add(PATIENCE);
@@ -49,15 +64,25 @@ pub fn relieve(thread: &Thread) -> bool {
     true
 }
 
-/// How much a process weighs, in pages, each descriptor that it has room for like a page; `None` if it is not to be picked. Linux's `oom_badness`.
+/// The last one picked, if it still has its memory and some time.
+fn present_victim() -> Option<Arc<Process>> {
+    let (victim, until) = VICTIM.lock().clone()?;
+    let victim = victim.upgrade().filter(|_| now_monotonic() < until)?;
+    let has_memory = victim.vm.lock().is_some();
+    has_memory.then_some(victim)
+}
+
+/// How much a process weighs, in pages, each descriptor that it has room for like a page; `None` if it is not to be picked. Linux's
+/// `oom_badness`. Takes no reference: to drop the last one of a descriptor table could need what the caller has locked.
 fn weight(process: &Process) -> Option<i64> {
-    let vm = process.vm.lock().clone()?;
+    let resident = process.vm.lock().as_ref()?.resident();
+    // What hangs on a descriptor, the bytes in a socket above all, is nobody's resident memory.
+    let descriptors =
+        process.with_threads(|threads| threads.first().map_or(0, |thread| thread.files.lock().capacity()));
     let adjustment = process.oom_score_adj.load(Relaxed);
     let all = (system::memory().total / PAGE_SIZE) as i64;
-    // What hangs on a descriptor, the bytes in a socket above all, is nobody's resident memory.
-    let files = process.main_thread().map(|thread| thread.files.lock().clone());
-    let pages = vm.resident() + files.map_or(0, |files| files.capacity());
-    (process.pid != 1 && adjustment != NEVER).then(|| pages as i64 + i64::from(adjustment) * all / i64::from(-NEVER))
+    let adjusted = (resident + descriptors) as i64 + i64::from(adjustment) * all / i64::from(-NEVER);
+    (process.pid != 1 && adjustment != NEVER).then_some(adjusted)
 }
 
 /// `/proc/PID/oom_score`, from 0 to 2000: Linux's `proc_oom_score`.
@@ -66,42 +91,28 @@ pub fn score(process: &Process) -> i64 {
     weight(process).map_or(0, |weight| (1000 + weight * 1000 / all) * 2 / 3)
 }
 
-/// The present victim, or a new one, which gets its signal.
+/// Picks the heaviest process and kills it; `None` if there is none.
 fn pick() -> Option<Arc<Process>> {
-    let mut last = VICTIM.lock();
-    if let Some((victim, until)) = &*last
-        && let Some(victim) = victim.upgrade()
-        && victim.vm.lock().is_some()
-        && now_monotonic() < *until
-    {
-        return Some(victim);
-    }
-    let (weight, victim) = table::processes()
-        .into_iter()
-        .filter_map(|process| Some((weight(&process)?, process)))
-        .max_by_key(|(weight, _)| *weight)?;
-    *last = Some((Arc::downgrade(&victim), now_monotonic().saturating_add(GRACE)));
-    drop(last);
-    let name = victim.main_thread().map_or([0; 16], |thread| *thread.name.lock());
-    let name = name.split(|byte| *byte == 0).next().unwrap_or_default().escape_ascii().to_string();
-    ostd::warn!(
-        "out of memory: killed process {} ({name}), which weighs {weight} pages; {}",
-        victim.pid,
-        reserve::state()
-    );
-    kill(&victim);
-    Some(victim)
+    let processes = table::processes();
+    let (weight, victim) =
+        processes.iter().filter_map(|process| Some((weight(process)?, process))).max_by_key(|(weight, _)| *weight)?;
+    *VICTIM.lock() = Some((Arc::downgrade(victim), now_monotonic().saturating_add(GRACE)));
+    let name = victim.with_threads(|threads| threads.first().map_or([0; 16], |thread| *thread.name.lock()));
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default().escape_ascii();
+    let (pid, state) = (victim.pid, reserve::state());
+    ostd::warn!("out of memory: killed process {pid} ({name}), which weighs {weight} pages; {state}");
+    kill(victim);
+    Some(victim.clone())
 }
 
 /// Kills a process, and all that share its memory.
 fn kill(victim: &Arc<Process>) {
-    let memory = victim.vm.lock().clone();
-    let shares = |process: &Arc<Process>| match (&*process.vm.lock(), &memory) {
-        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-        _ => false,
-    };
-    for process in table::processes().iter().filter(|process| Arc::ptr_eq(process, victim) || shares(process)) {
-        // A signal of the kernel always finds room.
-        let _ = send_to_process(process, SigInfo::kernel(Signal::KILL));
+    let memory_of = |process: &Process| process.vm.lock().as_ref().map(|vm| Arc::as_ptr(vm));
+    let memory = memory_of(victim);
+    for process in table::processes() {
+        if Arc::ptr_eq(&process, victim) || memory.is_some() && memory_of(&process) == memory {
+            // A signal of the kernel always finds room.
+            let _ = send_to_process(&process, SigInfo::kernel(Signal::KILL));
+        }
     }
 }
