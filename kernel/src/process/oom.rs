@@ -107,7 +107,7 @@ fn pick() -> Option<Arc<Process>> {
 
 /// Kills a process, and all that share its memory.
 fn kill(victim: &Arc<Process>) {
-    let memory_of = |process: &Process| process.vm.lock().as_ref().map(|vm| Arc::as_ptr(vm));
+    let memory_of = |process: &Process| process.vm.lock().as_ref().map(Arc::as_ptr);
     let memory = memory_of(victim);
     for process in table::processes() {
         if Arc::ptr_eq(&process, victim) || memory.is_some() && memory_of(&process) == memory {
