@@ -67,8 +67,9 @@ impl Process {
     pub fn resource_usage(&self) -> ResourceUsage {
         let ended = self.used.lock().ended_threads;
         let all = self.threads().iter().fold(ended, |sum, thread| sum.plus(thread.resource_usage()));
-        let vm = self.vm.lock().clone();
-        all.with_peak(vm.map_or(0, |vm| vm.peak_resident()))
+        // Without a reference: callers hold the process table, under which an address space cannot be dropped.
+        let peak = self.vm.lock().as_ref().map_or(0, |vm| vm.peak_resident());
+        all.with_peak(peak)
     }
 
     /// What the children that were waited for used, and theirs.
