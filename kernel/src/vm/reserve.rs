@@ -34,6 +34,7 @@ const BOUNDS: (usize, usize) = (32 << 20, 256 << 20);
 
 /// Bytes kept.
 static SIZE: AtomicUsize = AtomicUsize::new(0);
+
 /// Sets memory aside. Call once, before the first program.
 pub(super) fn init() {
     SIZE.store((system::memory().total / FRACTION).clamp(BOUNDS.0, BOUNDS.1), Relaxed);
@@ -89,6 +90,14 @@ pub fn new_page(zeroed: bool) -> Result<Frame<()>> {
     Ok(FrameAllocOptions::new().zeroed(zeroed).alloc_frame()?)
 }
 
+/// A page that a program can map, likewise.
+///
+/// # Errors
+/// `ENOMEM`
+pub fn new_frame(zeroed: bool) -> Result<UFrame> {
+    Ok(new_page(zeroed)?.into())
+}
+
 /// Makes what needs memory, and if there is none tries again when somebody has ended for that. Call it where one may sleep.
 ///
 /// # Errors
@@ -100,12 +109,4 @@ pub fn or_relieve<R>(mut make: impl FnMut() -> Result<R>) -> Result<R> {
             result => return result,
         }
     }
-}
-
-/// A page that a program can map, likewise.
-///
-/// # Errors
-/// `ENOMEM`
-pub fn new_frame(zeroed: bool) -> Result<UFrame> {
-    Ok(new_page(zeroed)?.into())
 }
