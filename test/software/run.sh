@@ -28,6 +28,13 @@ gcc -O2 -pthread -o $out/threads32 test/apps/threads32.c || exit 1
 sh scripts/build-apps.sh || exit 1
 [ -x target/guest/tour ] || make -s target/guest/tour || exit 1
 
+# A guest of $kernel with the flags and outputs of case $name. Linux with four CPUs has been seen to hang in the emulator, once in
+# several hundred boots: that is no word about Pollux, so there, and only there, a timeout has a second try.
+run_in_guest() {
+    ./pollux run --kernel "$kernel" --timeout $TIMEOUT $flags -- "$@" \
+        >"$out/$name.$kernel" 2>"$out/$name.$kernel.err" </dev/null
+}
+
 # run_case NAME [FLAG]... -- PROGRAM [ARG]...: flags are for `./pollux run`
 run_case() {
     name=$1
@@ -43,9 +50,14 @@ run_case() {
     expected=$?
     for kernel in $kernels; do
         begun=$(date +%s)
-        ./pollux run --kernel "$kernel" --timeout $TIMEOUT $flags -- "$@" \
-            >"$out/$name.$kernel" 2>"$out/$name.$kernel.err" </dev/null
+        run_in_guest "$@"
         status=$?
+        if [ $kernel = linux ] && [ $status = 124 ]; then
+            echo "# $name on linux timed out, and is tried once more:"
+            sed 's/^/#   stderr: /' "$out/$name.linux.err"
+            run_in_guest "$@"
+            status=$?
+        fi
         seconds=$(($(date +%s) - begun))
         if [ $status = $expected ] && cmp -s "$out/$name.host" "$out/$name.$kernel"; then
             passed=$((passed + 1))

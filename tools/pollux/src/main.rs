@@ -131,9 +131,20 @@ fn conclude(outcome: Outcome, options: &Run) -> u8 {
         Outcome::Exit(status) => status,
         Outcome::Signal(signal) | Outcome::Interrupted(signal) => 128 + signal,
         Outcome::OutputClosed => 128 + nix::sys::signal::Signal::SIGPIPE as u8,
-        Outcome::TimedOut => {
+        Outcome::TimedOut(unstarted) => {
             let seconds = options.machine.timeout.unwrap_or_default().as_secs_f64();
-            eprintln!("pollux: timed out after {seconds} s");
+            match unstarted {
+                None => eprintln!("pollux: timed out after {seconds} s"),
+                Some(words) if words.is_empty() || options.machine.verbose => {
+                    eprintln!("pollux: timed out after {seconds} s; the program was not yet started");
+                }
+                Some(words) => {
+                    eprintln!(
+                        "pollux: timed out after {seconds} s; the program was not yet started; the kernel's log:"
+                    );
+                    words.iter().for_each(|line| eprintln!("{line}"));
+                }
+            }
             TIMED_OUT
         }
         Outcome::GuestError(text) => {

@@ -57,8 +57,8 @@ pub enum Outcome {
     Signal(u8),
     /// Init could not start it.
     GuestError(String),
-    /// `--timeout` was up.
-    TimedOut,
+    /// `--timeout` was up. If init had not started the program by then: the tail of the kernel's log.
+    TimedOut(Option<Vec<String>>),
     /// We were told to stop by a signal.
     Interrupted(u8),
     /// Standard output is closed: nobody listens any more.
@@ -132,7 +132,7 @@ pub fn run(mut machine: Machine, wires: Wires, wishes: Wishes) -> Result<Outcome
         started: false,
         outcome: None,
         deadline: wishes.timeout.map(|timeout| Instant::now() + timeout),
-        deadline_means: Outcome::TimedOut,
+        deadline_means: Outcome::TimedOut(None),
         interrupted: false,
     };
     state.serve(&inbox, &mut commands);
@@ -180,7 +180,7 @@ impl State {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     if self.outcome.is_none() && !self.console.has_panicked() {
-                        self.outcome = Some(std::mem::replace(&mut self.deadline_means, Outcome::TimedOut));
+                        self.outcome = Some(std::mem::replace(&mut self.deadline_means, Outcome::TimedOut(None)));
                     }
                     return;
                 }
@@ -271,6 +271,7 @@ impl State {
     fn conclude(self, complaints: String, status: Option<ExitStatus>) -> Outcome {
         let words = || self.console.last_words().into_iter().map(str::to_owned).collect();
         match self.outcome {
+            Some(Outcome::TimedOut(_)) => Outcome::TimedOut((!self.started).then(words)),
             Some(outcome) => outcome,
             None if self.console.has_panicked() => Outcome::Panicked(words()),
             None => Outcome::Died(words(), complaints, status),

@@ -151,8 +151,17 @@ fn a_timeout_is_124() {
     let start = Instant::now();
     let output = run_with(&["--timeout", "6"], &["sh", "-c", "echo started; sleep 1000"], b"");
     assert_status(&output, 124);
-    assert!(text(&output.stderr).contains("timed out after 6 s"));
+    assert!(text(&output.stderr).contains("timed out after 6 s\n"));
     assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+#[ignore = "boots a machine"]
+fn a_timeout_before_the_program_says_so() {
+    // A machine that is never started.
+    let output = run_with(&["--timeout", "2", "--qemu-arg=-S"], &["true"], b"");
+    assert_status(&output, 124);
+    assert!(text(&output.stderr).contains("timed out after 2 s; the program was not yet started\n"));
 }
 
 #[test]
