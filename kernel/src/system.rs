@@ -11,6 +11,7 @@ use crate::{
     prelude::*,
     process::table,
     time::{Deadline, NANOS_PER_SEC, Timer},
+    vm::page_pool,
 };
 
 /// `uname(2)` `sysname`: programs look for it.
@@ -53,7 +54,7 @@ pub fn set_names(change: impl FnOnce(&mut Names)) {
 pub struct Memory {
     /// What the frame allocator was given.
     pub total: usize,
-    /// What it has left.
+    /// What it has left, and what is in the pool.
     pub free: usize,
 }
 
@@ -65,8 +66,8 @@ pub fn memory() -> Memory {
         regions.filter(|region| region.typ() == MemoryRegionType::Usable).map(|region| region.len()).sum()
     });
     // The allocator's count is spread over CPUs; read while they work it may be off by what is under way.
-    let free = osdk_frame_allocator::load_total_free_size().min(total);
-    Memory { total, free }
+    let free = osdk_frame_allocator::load_total_free_size() + page_pool::size();
+    Memory { total, free: free.min(total) }
 }
 
 /// Fraction bits of load averages, as in `sysinfo(2)`.

@@ -9,7 +9,7 @@
 //!   lengths grow. The one exception, a merge into a slot that was drained meanwhile, gives the consumer back a slot that it
 //!   has finished with ([`Ring::commit_write`]).
 //! - **G3** A plan names pages that the other side does not touch until the plan is committed: free ones, or the unused end of
-//!   the last one, for a writer; used bytes for a reader.
+//!   the last one, for a writer; used bytes for a reader. Nothing is added to a page of the pool, so that its reader may give it back.
 
 use arrayvec::ArrayVec;
 
@@ -39,14 +39,17 @@ pub enum Merge {
     AnyBytes,
 }
 
-/// The use of one page.
+/// The use of one page. Moved as one word.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(align(8))]
 struct Slot {
     /// The first byte not yet read.
     offset: u16,
     /// Bytes not yet read.
     len: u16,
     kind: Kind,
+    /// The page is of the pool. Nothing is added to it.
+    is_pooled: bool,
 }
 
 /// Slots, of which a window is in use. See the [module](self).
@@ -81,6 +84,8 @@ pub struct Filled {
     pub merged: usize,
     /// Bytes in new pages: all full but the last.
     pub fresh: usize,
+    /// How many of those, from the first on, are of the pool.
+    pub pooled: usize,
 }
 
 impl Filled {
@@ -92,7 +97,7 @@ impl Filled {
     /// Its first `len` bytes.
     pub fn up_to(&self, len: usize) -> Self {
         let merged = self.merged.min(len);
-        Self { merged, fresh: self.fresh.min(len - merged) }
+        Self { merged, fresh: self.fresh.min(len - merged), pooled: self.pooled }
     }
 }
 
@@ -105,6 +110,8 @@ pub struct Piece {
     pub len: usize,
     /// Whether they are a packet, which ends a read.
     pub is_packet: bool,
+    /// Whether the page is of the pool.
+    pub(super) is_pooled: bool,
 }
 
 impl Piece {
@@ -132,8 +139,8 @@ impl WritePlan {
         self.merge.map_or(0, |(_, _, len)| len) + self.free as usize * PAGE_SIZE
     }
 
-    /// The pages that may be filled, in order.
-    pub(super) fn pages(&self) -> impl Iterator<Item = usize> + use<> {
+    /// The slots whose pages may be filled, in order.
+    pub(super) fn free_slots(&self) -> impl Iterator<Item = usize> + use<> {
         let (first, mask) = (self.first, self.mask);
         (0..self.free).map(move |index| (first.wrapping_add(index) & mask) as usize)
     }
@@ -156,11 +163,23 @@ impl ReadPlan {
         last.is_some_and(|packet| len > self.bytes() - usize::from(packet.len))
     }
 
-    /// Page, offset and length of each piece.
-    pub(super) fn pieces(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
+    /// What to read, piece by piece.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = Piece> + '_ {
         let pages = (0u32..).map(|index| (self.first.wrapping_add(index) & self.mask) as usize);
-        let pieces = self.slots.iter();
-        pages.zip(pieces).map(|(page, slot)| (page, usize::from(slot.offset), usize::from(slot.len)))
+        pages.zip(&self.slots).map(|(page, slot)| slot.piece(page))
+    }
+}
+
+impl Slot {
+    #[inline]
+    fn piece(&self, page: usize) -> Piece {
+        Piece {
+            page,
+            offset: self.offset.into(),
+            len: self.len.into(),
+            is_packet: self.kind == Kind::Packet,
+            is_pooled: self.is_pooled,
+        }
     }
 }
 
@@ -221,11 +240,12 @@ impl Ring {
         let last = self.head.wrapping_sub(1);
         let slot = self.slot(last);
         let end = usize::from(slot.offset) + usize::from(slot.len);
-        let fits = len > 0 && slot.kind == Kind::Stream && end + len <= PAGE_SIZE;
+        let fits = len > 0 && slot.kind == Kind::Stream && !slot.is_pooled && end + len <= PAGE_SIZE;
         fits.then_some(((last & self.mask()) as usize, end, len))
     }
 
     /// Makes what was filled readable.
+    #[inline(always)]
     pub fn commit_write(&mut self, plan: &WritePlan, filled: Filled) {
         if let Some((_, end, _)) = plan.merge
             && filled.merged > 0
@@ -235,14 +255,25 @@ impl Ring {
         if plan.restarts && filled.fresh > 0 {
             (self.head, self.tail) = (0, 0);
         }
-        let mut left = filled.fresh;
-        while left > 0 {
-            let len = left.min(PAGE_SIZE);
-            let head = self.head;
-            *self.slot_mut(head) = Slot { offset: 0, len: len as u16, kind: plan.kind };
-            self.head = head.wrapping_add(1);
-            left -= len;
+        if (1..=PAGE_SIZE).contains(&filled.fresh) {
+            self.push(plan, filled.fresh, filled.pooled > 0);
+        } else {
+            self.commit_many(plan, filled);
         }
+    }
+
+    #[inline(never)]
+    fn commit_many(&mut self, plan: &WritePlan, filled: Filled) {
+        for (page, begin) in (0..filled.fresh).step_by(PAGE_SIZE).enumerate() {
+            self.push(plan, (filled.fresh - begin).min(PAGE_SIZE), page < filled.pooled);
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, plan: &WritePlan, len: usize, is_pooled: bool) {
+        let head = self.head;
+        *self.slot_mut(head) = Slot { offset: 0, len: len as u16, kind: plan.kind, is_pooled };
+        self.head = head.wrapping_add(1);
     }
 
     fn commit_merge(&mut self, end: usize, len: usize) {
@@ -250,7 +281,7 @@ impl Ring {
         if self.is_empty() {
             // It was drained since the plan was made: it comes back with nothing but the new bytes.
             self.tail = last;
-            *self.slot_mut(last) = Slot { offset: end as u16, len: 0, kind: Kind::Stream };
+            *self.slot_mut(last) = Slot { offset: end as u16, ..Slot::default() };
         }
         self.slot_mut(last).len += len as u16;
     }
@@ -260,13 +291,7 @@ impl Ring {
         if self.is_empty() {
             return None;
         }
-        let slot = self.slot(self.tail);
-        Some(Piece {
-            page: (self.tail & self.mask()) as usize,
-            offset: slot.offset.into(),
-            len: slot.len.into(),
-            is_packet: slot.kind == Kind::Packet,
-        })
+        Some(self.slot(self.tail).piece((self.tail & self.mask()) as usize))
     }
 
     /// Plans a read of up to `len` bytes, within the limits of one plan.
@@ -368,16 +393,20 @@ mod tests {
     fn write(ring: &mut Ring, len: usize, kind: Kind) -> usize {
         let plan = ring.plan_write(len, kind, if kind == Kind::Stream { Merge::OddBytes } else { Merge::Nothing });
         let merged = plan.merge.map_or(0, |(_, _, len)| len);
-        let fresh = (len - merged).min(plan.pages().count() * PAGE_SIZE);
-        ring.commit_write(&plan, Filled { merged, fresh });
+        let fresh = (len - merged).min(plan.free_slots().count() * PAGE_SIZE);
+        ring.commit_write(&plan, Filled { merged, fresh, pooled: 0 });
         merged + fresh
     }
 
     fn read(ring: &mut Ring, len: usize) -> usize {
         let plan = ring.plan_read(len);
-        let taken = plan.pieces().map(|(_, _, len)| len).sum::<usize>().min(len);
+        let taken = plan.bytes().min(len);
         ring.commit_read(taken);
         taken
+    }
+
+    fn places(plan: &ReadPlan) -> impl Iterator<Item = (usize, usize, usize)> {
+        plan.pieces().map(|piece| (piece.page, piece.offset, piece.len))
     }
 
     #[ktest]
@@ -415,8 +444,8 @@ mod tests {
         let mut ring = Ring::new(4);
         for _ in 0..10 {
             let plan = ring.plan_write(1, Kind::Stream, Merge::OddBytes);
-            assert_eq!(plan.pages().next(), Some(0));
-            ring.commit_write(&plan, Filled { merged: 0, fresh: 1 });
+            assert_eq!(plan.free_slots().next(), Some(0));
+            ring.commit_write(&plan, Filled { fresh: 1, ..Filled::default() });
             assert_eq!(read(&mut ring, 1), 1);
         }
     }
@@ -428,8 +457,8 @@ mod tests {
         let plan = ring.plan_write(5, Kind::Stream, Merge::OddBytes);
         assert_eq!(plan.merge, Some((0, 10, 5)));
         assert_eq!(read(&mut ring, 10), 10);
-        ring.commit_write(&plan, Filled { merged: 5, fresh: 0 });
-        assert_eq!(ring.plan_read(9).pieces().next(), Some((0, 10, 5)));
+        ring.commit_write(&plan, Filled { merged: 5, ..Filled::default() });
+        assert!(places(&ring.plan_read(9)).eq([(0, 10, 5)]));
     }
 
     #[ktest]
@@ -438,10 +467,10 @@ mod tests {
         write(&mut ring, 3000, Kind::Stream);
         let plan = ring.plan_write(3000, Kind::Stream, Merge::AnyBytes);
         assert_eq!((plan.merge, plan.room()), (Some((0, 3000, 1096)), 1096 + PAGE_SIZE));
-        ring.commit_write(&plan, Filled { merged: 1096, fresh: 1904 });
+        ring.commit_write(&plan, Filled { merged: 1096, fresh: 1904, pooled: 0 });
         assert_eq!(ring.bytes(), 6000);
         let peek = ring.plan_peek(5000, 10);
-        assert!(peek.pieces().eq([(1, 904, 1000)]));
+        assert!(places(&peek).eq([(1, 904, 1000)]));
         assert!(ring.plan_peek(6000, 1).is_empty());
     }
 

@@ -33,6 +33,7 @@ mod map;
 mod mapping;
 mod mappings;
 mod page_cache;
+pub mod page_pool;
 mod protect;
 mod registry;
 mod remap;

@@ -20,7 +20,7 @@ use ostd::{
     task::disable_preempt,
 };
 
-use super::spare;
+use super::{page_pool, spare};
 use crate::{
     prelude::*,
     process::{oom, with_current_thread},
@@ -47,8 +47,8 @@ pub fn size() -> usize {
 
 /// Whether there is nothing left for programs.
 pub fn is_short() -> bool {
-    let free = osdk_frame_allocator::load_total_free_size();
-    if free < size() {
+    let has_less = || osdk_frame_allocator::load_total_free_size() < size();
+    if has_less() && (!page_pool::release() || has_less()) {
         return true;
     }
     if spare::is_wanted() {

@@ -35,6 +35,7 @@ pub struct FaultSignal {
 /// Lets faults of kernel code on user memory be handled. Call once, before the first thread runs.
 pub fn init() {
     super::reserve::init();
+    super::page_pool::init();
     inject_user_page_fault_handler(handle_kernel_fault);
 }
 

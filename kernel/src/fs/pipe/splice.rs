@@ -40,7 +40,7 @@ impl Pipe {
         }
         let len = plan.bytes().min(len);
         let mut bytes = alloc::vec![0; len];
-        let lent = pages.drain(&plan, &mut IoDst::from_slice(&mut bytes), len);
+        let lent = pages.peek(&plan, &mut IoDst::from_slice(&mut bytes), len);
         let lent = if lent.0 == 0 { lent.1.map(|()| 0) } else { Ok(lent.0) };
         Some(lent.and_then(|count| take(&bytes[..count])).map(|taken| {
             if let Taken::Gone(count @ 1..) = taken {

@@ -198,7 +198,7 @@ impl Connection {
         let mut copied = 0;
         while copied < len {
             let plan = self.state.read(|state| state.directions[from].ring.plan_peek(skip + copied, len - copied));
-            let (count, outcome) = pages.drain(&plan, dst, len - copied);
+            let (count, outcome) = pages.peek(&plan, dst, len - copied);
             copied += count;
             if outcome.is_err() || count == 0 {
                 return (copied, outcome);
@@ -282,7 +282,7 @@ impl Connection {
                 state.notify_nothing();
             });
         }
-        let (count, outcome) = pages.drain(&plan, dst, len);
+        let (count, outcome) = pages.peek(&plan, dst, len);
         outcome.map(|()| count)
     }
 

@@ -259,13 +259,16 @@ impl Connection {
                     None => continue,
                 },
             };
+            let peeks = reading.flags.contains(MsgFlags::PEEK);
             let (count, outcome) = if reading.flags.contains(MsgFlags::TRUNC) {
                 (plan.bytes().min(want), Ok(()))
+            } else if peeks {
+                pages.peek(&plan, dst, want)
             } else {
                 pages.drain(&plan, dst, want)
             };
             reading.done += count;
-            if reading.flags.contains(MsgFlags::PEEK) {
+            if peeks {
                 return Some(if count > 0 { Ok(()) } else { outcome });
             }
             if count > 0 {
