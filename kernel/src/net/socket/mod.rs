@@ -9,6 +9,7 @@
 
 pub mod inet;
 pub mod netlink;
+mod payload;
 pub mod unix;
 
 use core::any::Any;

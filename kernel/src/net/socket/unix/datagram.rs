@@ -20,7 +20,6 @@ use super::{
     control::{self, Control, own_credentials},
     inbox::{Datagram, Inbox, OWNER, SENDERS, Undelivered},
     name::{self, Binding, Target},
-    payload::Payload,
     rights::{self, Rights},
     state::{ROOM, check_packet, packet_charge},
 };
@@ -31,7 +30,7 @@ use crate::{
         address::UnixAddress,
         message::{Receive, UserCredentials},
         options::{SOL_SOCKET, name as option},
-        socket::errno_of,
+        socket::{errno_of, payload::Payload},
     },
     prelude::*,
 };
@@ -249,7 +248,7 @@ impl Socket for DatagramSocket {
         check_packet(len, send_buffer)?;
         // Whether the other side wants them is not looked at: whoever does not, does not show them.
         control.credentials = control.credentials.or_else(|| Some(own_credentials(ctx)));
-        let payload = Arc::new(Payload::copy_from(src, len)?);
+        let payload = Payload::copy_from(src, len)?;
         let charge = packet_charge(len);
         let datagram = Datagram { payload, charge, sender: self.inbox.clone(), control: control.boxed() };
         self.deliver(ctx, &target, datagram, message.is_nonblocking)?;

@@ -12,11 +12,10 @@ use readiness::{IoEvents, Pollee, Readiness, Tracked};
 use super::{
     Identity,
     control::Control,
-    payload::Payload,
     rights::{self, Rights},
     state::{ARRIVAL, ROOM},
 };
-use crate::prelude::*;
+use crate::{net::socket::payload::Payload, prelude::*};
 
 /// The side of [`InboxState`] that is the socket itself.
 pub const OWNER: usize = 0;
@@ -76,7 +75,7 @@ pub struct InboxState {
 /// A datagram on its way.
 pub struct Datagram {
     /// Its bytes.
-    pub payload: Arc<Payload>,
+    pub payload: Payload,
     /// What it counts against the sender's buffer.
     pub charge: u32,
     /// Who sent it.

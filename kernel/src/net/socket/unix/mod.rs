@@ -22,7 +22,6 @@ mod inbox;
 mod ioctl;
 mod listener;
 mod name;
-mod payload;
 mod receive;
 mod rights;
 mod state;

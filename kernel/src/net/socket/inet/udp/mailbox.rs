@@ -9,7 +9,10 @@ use core::net::{IpAddr, SocketAddr};
 
 use readiness::{IoEvents, Readiness};
 
-use crate::{net::Shutdown, prelude::*};
+use crate::{
+    net::{Shutdown, socket::payload::Payload},
+    prelude::*,
+};
 
 /// A message on its way.
 #[derive(Clone)]
@@ -23,7 +26,7 @@ pub struct Datagram {
     /// Time to live and type of service.
     pub hops: (u8, u8),
     /// The content.
-    pub bytes: Vec<u8>,
+    pub payload: Payload,
 }
 
 /// Bytes that Linux counts for a datagram beside its content, and for the rounding of its buffer.
@@ -33,7 +36,7 @@ const HEADERS: usize = 384;
 impl Datagram {
     /// What it counts against `SO_RCVBUF`. Mirrors the `truesize` of a small `sk_buff`.
     fn cost(&self) -> usize {
-        OVERHEAD + (self.bytes.len() + HEADERS).next_power_of_two()
+        OVERHEAD + (self.payload.len() + HEADERS).next_power_of_two()
     }
 }
 

@@ -234,12 +234,9 @@ impl Socket for UdpSocket {
             // As on Linux, only those that would wait see the end.
             return if how.is_nonblocking { Err(EAGAIN) } else { Ok(Incoming::bytes(0)) };
         };
-        let copied = datagram.bytes.len().min(dst.avail());
         // As on Linux, what was taken is lost if it cannot be copied out.
-        if dst.write_slice(&datagram.bytes[..copied])? < copied {
-            return Err(EFAULT);
-        }
-        let mut incoming = Incoming::message(copied, datagram.bytes.len(), how.flags);
+        let copied = datagram.payload.copy_to(dst)?;
+        let mut incoming = Incoming::message(copied, datagram.payload.len(), how.flags);
         incoming.source = Some(show_address(self.common.family, datagram.source));
         if how.wants_control {
             incoming.control = control::describe(&self.common.options, &self.ip, &datagram);
@@ -330,7 +327,7 @@ impl Socket for UdpSocket {
 
     fn control(&self, ctx: &Context, command: u32, argument: usize) -> Result<isize> {
         let value = match command {
-            FIONREAD => self.core.mailbox.read(|mailbox| mailbox.first().map_or(0, |first| first.bytes.len())),
+            FIONREAD => self.core.mailbox.read(|mailbox| mailbox.first().map_or(0, |first| first.payload.len())),
             SIOCOUTQ => 0,
             _ => return super::interface::control(ctx, command, argument),
         };

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     file::IoSrc,
-    net::{MsgFlags, Outgoing},
+    net::{MsgFlags, Outgoing, socket::payload::Payload},
     prelude::*,
     time::now_realtime,
 };
@@ -55,12 +55,9 @@ impl UdpSocket {
         }
         let source = source_for(bound, ip, wishes.source)?;
         self.check_sender()?;
-        let mut bytes = alloc::vec![0; len];
-        if src.read_slice(&mut bytes)? < len {
-            return Err(EFAULT);
-        }
+        let payload = Payload::copy_from(src, len)?;
         let hops = self.hops(ip, &wishes);
-        let datagram = Datagram { source, destination, time: now_realtime(), hops, bytes };
+        let datagram = Datagram { source, destination, time: now_realtime(), hops, payload };
         let has_arrived = self.deliver(datagram);
         if !has_arrived && peer == Some(destination) {
             self.core.mailbox.update(|mailbox| {

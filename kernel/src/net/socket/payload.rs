@@ -2,24 +2,37 @@
 
 //! The bytes of one datagram.
 
+use arrayvec::ArrayVec;
 use ostd::mm::{Frame, io::util::HasVmReaderWriter};
 
 use crate::{
     file::{IoDst, IoSrc},
     prelude::*,
-    vm::reserve,
+    vm::page_pool,
 };
 
 /// The bytes of a datagram: small ones together, large ones in pages, so that no allocation needs memory in one piece.
+#[derive(Clone)]
 pub enum Payload {
     /// At most [`SMALL`] bytes.
     Small(Vec<u8>),
     /// Pages, and how many bytes of them count.
-    Pages(Vec<Frame<()>>, usize),
+    Pages(Arc<Pages>, usize),
+}
+
+/// Pages of the [pool](page_pool).
+pub struct Pages(Vec<Frame<()>>);
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        page_pool::give(self.0.drain(..));
+    }
 }
 
 /// The most bytes that are kept together.
 const SMALL: usize = 2048;
+/// How many pages are copied at once.
+const GROUP: usize = 16;
 
 impl Payload {
     /// Copies `len` bytes in.
@@ -32,20 +45,25 @@ impl Payload {
             let copied = src.read_slice(&mut bytes)?;
             return if copied == len { Ok(Self::Small(bytes)) } else { Err(EFAULT) };
         }
-        let mut pages = Vec::with_capacity(len.div_ceil(PAGE_SIZE));
+        let mut pages = Pages(Vec::with_capacity(len.div_ceil(PAGE_SIZE)));
         let mut left = len;
         while left > 0 {
-            let page = reserve::or_relieve(|| reserve::new_page(false))?;
-            let count = left.min(PAGE_SIZE);
-            let mut writer = page.writer();
-            writer.limit(count);
-            if src.read(&mut writer)? < count {
+            let mut group: ArrayVec<_, GROUP> = ArrayVec::new();
+            page_pool::take(left.div_ceil(PAGE_SIZE).min(GROUP), &mut group)?;
+            let count = left.min(group.len() * PAGE_SIZE);
+            let mut writers: ArrayVec<_, GROUP> = group.iter().map(Frame::writer).collect();
+            if let Some(last) = writers.last_mut() {
+                last.limit((count - 1) % PAGE_SIZE + 1);
+            }
+            let copied = src.read_into(&mut writers)?;
+            drop(writers);
+            pages.0.extend(group);
+            if copied < count {
                 return Err(EFAULT);
             }
-            pages.push(page);
             left -= count;
         }
-        Ok(Self::Pages(pages, len))
+        Ok(Self::Pages(Arc::new(pages), len))
     }
 
     /// The number of bytes.
@@ -66,10 +84,19 @@ impl Payload {
         match self {
             Self::Small(bytes) => copied = dst.write_slice(&bytes[..wanted])?,
             Self::Pages(pages, _) => {
-                for page in pages {
-                    let mut reader = page.reader();
-                    reader.limit(PAGE_SIZE.min(wanted - copied));
-                    copied += dst.write(&mut reader)?;
+                for group in pages.0.chunks(GROUP) {
+                    let mut readers: ArrayVec<_, GROUP> = ArrayVec::new();
+                    let mut planned = copied;
+                    for page in group {
+                        let mut reader = page.reader();
+                        reader.limit(wanted - planned);
+                        planned += reader.remain();
+                        readers.push(reader);
+                    }
+                    copied += dst.write_from(&mut readers)?;
+                    if copied < planned {
+                        break;
+                    }
                 }
             }
         }
