@@ -3,7 +3,7 @@
 //! Copies of many bytes from and to the caller's memory.
 //!
 //! # Role
-//! OSTD copies from and to user addresses byte by byte, for any byte may fault; between kernel addresses it copies word by word.
+//! OSTD copies from and to user addresses byte by byte, for any byte may fault; between kernel addresses there are better ways.
 //! So a long copy goes through the pages' frames, if the program has used the pages so before. Where it comes to one that it has not, it touches
 //! all that follow by copies of one byte, which fault the page in and mark it as the program's own access would. What that leaves over is
 //! copied the first way, which tells of errors.
@@ -68,7 +68,7 @@ impl AddressSpace {
                 while part.has_remain()
                     && let Some(writer) = &mut place
                 {
-                    part.read(writer);
+                    copy_blocks(&mut part, writer);
                     if !writer.has_avail() {
                         place = places.next();
                     }
@@ -112,7 +112,7 @@ impl AddressSpace {
                 while part.has_avail()
                     && let Some(reader) = &mut place
                 {
-                    part.write(reader);
+                    copy_blocks(reader, &mut part);
                     if !reader.has_remain() {
                         place = places.next();
                     }
@@ -163,6 +163,28 @@ impl AddressSpace {
         }
         done
     }
+}
+
+/// What the compiler moves through four registers.
+#[repr(C)]
+#[derive(Clone, Copy, Pod)]
+struct Block(u128, u128);
+
+/// Copies as far as both go, by plain moves: in QEMU's emulator a `rep movs` takes longer for each of its words, and a processor
+/// with plain stores waits for more lines of another's cache at once.
+fn copy_blocks(src: &mut VmReader<'_, Infallible>, dst: &mut VmWriter<'_, Infallible>) {
+    let len = src.remain().min(dst.avail());
+    let (mut from, mut to) = (src.clone(), dst.clone_exclusive());
+    from.limit(len);
+    to.limit(len);
+    while from.remain() >= 2 * size_of::<Block>() {
+        let (Ok(first), Ok(second)) = (from.read_val::<Block>(), from.read_val::<Block>()) else { break };
+        let _ = to.write_val(&first);
+        let _ = to.write_val(&second);
+    }
+    let _ = from.read(&mut to);
+    src.skip(len);
+    dst.skip(len);
 }
 
 /// Finds bytes of one place after the other, from the first to the last.
