@@ -204,6 +204,7 @@ impl Pages {
         if dst.write(&mut reader)? < len { Err(EFAULT) } else { Ok(()) }
     }
 
+    /// Copies up to `len` bytes of `pieces` to `dst`, as [`Self::drain`] or [`Self::peek`].
     #[inline(never)]
     fn copy(
         &self,
