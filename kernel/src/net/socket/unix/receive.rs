@@ -117,7 +117,7 @@ impl Connection {
                 Step::Stop => return Some(Ok(())),
                 Step::Empty { error, is_end } => return self.at_the_end(side, reading, error, is_end),
             };
-            let (count, outcome) = self.copy_out(&pages, from, reading.looked.1, piece.len, dst);
+            let (count, outcome) = self.copy_out(&pages, from, reading, piece.len, dst);
             if let Err(error) = outcome
                 && (count == 0 || self.unit == Unit::Packet)
             {
@@ -186,19 +186,21 @@ impl Connection {
         Step::Take(Piece { len: len.min(left), whole: len, credentials, has_rights: record.rights().is_some() })
     }
 
-    /// Copies up to `len` bytes of direction `from` behind the first `skip`.
+    /// Copies up to `len` bytes of direction `from`, behind what was looked at before.
     fn copy_out(
         &self,
         pages: &Pages,
         from: usize,
-        skip: usize,
+        reading: &Reading,
         len: usize,
         dst: &mut IoDst<'_>,
     ) -> (usize, Result<()>) {
-        let mut copied = 0;
+        let (skip, mut copied) = (reading.looked.1, 0);
         while copied < len {
-            let plan = self.state.read(|state| state.directions[from].ring.plan_peek(skip + copied, len - copied));
-            let (count, outcome) = pages.peek(&plan, dst, len - copied);
+            let left = len - copied;
+            let plan = self.state.read(|state| state.directions[from].ring.plan_peek(skip + copied, left));
+            let (count, outcome) =
+                if reading.peeks { pages.peek(&plan, dst, left) } else { pages.drain(&plan, dst, left) };
             copied += count;
             if outcome.is_err() || count == 0 {
                 return (copied, outcome);
