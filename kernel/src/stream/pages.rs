@@ -4,7 +4,8 @@
 //!
 //! # Role
 //! A slot of the [`Ring`](super::Ring) has a page of its own, allocated when it is first used: there are the bytes of short writes
-//! and the odd ends of long ones. Whole pages of a long write come from the [pool](page_pool), and go back when they have been read.
+//! and the odd ends of long ones. Whole pages of a long write come from the [pool](page_pool) and go back when they have been read ([`Pages::drain`]); those that
+//! `splice(2)` or a reader of nothing but lengths passes over stay in their slots until the next long write or the end.
 //!
 //! # Concurrency
 //! Lock order: `pooled`, which is held only to move pages in and out. Which of the two sides may, the plans of the ring say.
@@ -17,11 +18,8 @@ use super::{Filled, Piece, ReadPlan, WritePlan};
 use crate::{
     file::{IoDst, IoSrc},
     prelude::*,
-    vm::{page_pool, reserve},
+    vm::{BULK_PAGES, page_pool, reserve},
 };
-
-/// How many pages are copied at once.
-const GROUP: usize = 16;
 
 type Page = Frame<()>;
 
@@ -86,8 +84,8 @@ impl Pages {
     fn fill_many(&self, plan: &WritePlan, src: &mut IoSrc<'_>, len: usize) -> (usize, Result<()>) {
         let (mut fresh, mut free) = (0, plan.free_slots());
         let outcome = loop {
-            let slots = free.by_ref().take((len - fresh).div_ceil(PAGE_SIZE)).take(GROUP);
-            let slots: ArrayVec<_, GROUP> = slots.collect();
+            let slots = free.by_ref().take((len - fresh).div_ceil(PAGE_SIZE)).take(BULK_PAGES);
+            let slots: ArrayVec<_, BULK_PAGES> = slots.collect();
             let wanted = (len - fresh).min(slots.len() * PAGE_SIZE);
             if wanted == 0 {
                 break Ok(());
@@ -105,10 +103,10 @@ impl Pages {
     }
 
     /// Fills `slots` with `len` bytes: whole pages of the pool, and the odd rest in a slot's own page.
-    fn fill_group(&self, slots: &ArrayVec<usize, GROUP>, src: &mut IoSrc<'_>, len: usize) -> Result<usize> {
+    fn fill_group(&self, slots: &ArrayVec<usize, BULK_PAGES>, src: &mut IoSrc<'_>, len: usize) -> Result<usize> {
         let mut pages = ArrayVec::new();
         page_pool::take(len / PAGE_SIZE, &mut pages)?;
-        let mut writers: ArrayVec<_, GROUP> = pages.iter().map(Page::writer).collect();
+        let mut writers: ArrayVec<_, BULK_PAGES> = pages.iter().map(Page::writer).collect();
         if let Some(slot) = slots.get(writers.len()) {
             let mut odd = self.own(*slot)?.writer();
             odd.limit(len % PAGE_SIZE);
@@ -122,8 +120,8 @@ impl Pages {
 
     /// Puts the first `count` pages into `slots`. Others go to the pool, and so do those that are there from reads that did not give
     /// them back.
-    fn lend(&self, slots: &[usize], pages: &mut ArrayVec<Page, GROUP>, count: usize) {
-        let mut others: ArrayVec<_, { 2 * GROUP }> = pages.drain(count..).collect();
+    fn lend(&self, slots: &[usize], pages: &mut ArrayVec<Page, BULK_PAGES>, count: usize) {
+        let mut others: ArrayVec<_, { 2 * BULK_PAGES }> = pages.drain(count..).collect();
         let mut pooled = self.pooled.lock();
         if pooled.len() < self.own.len() {
             pooled.resize_with(self.own.len(), || None);
@@ -214,7 +212,7 @@ impl Pages {
         gives_back: bool,
     ) -> (usize, Result<()>) {
         let mut wanted = 0;
-        let pieces: ArrayVec<_, GROUP> = pieces
+        let pieces: ArrayVec<_, BULK_PAGES> = pieces
             .map_while(|piece| {
                 let piece = Piece { len: piece.len.min(len - wanted), ..piece };
                 wanted += piece.len;
@@ -229,7 +227,7 @@ impl Pages {
             reader.skip(piece.offset).limit(piece.len);
             Some(reader)
         });
-        let mut readers: ArrayVec<_, GROUP> = readers.collect();
+        let mut readers: ArrayVec<_, BULK_PAGES> = readers.collect();
         let outcome = dst.write_from(&mut readers);
         drop(readers);
         let mut whole = *outcome.as_ref().unwrap_or(&0);
@@ -249,7 +247,7 @@ impl Pages {
 
     /// The pages of the pool in `pieces`, taken out or only referred to.
     #[inline]
-    fn borrow(&self, pieces: &[Piece], takes_out: bool) -> ArrayVec<Option<Page>, GROUP> {
+    fn borrow(&self, pieces: &[Piece], takes_out: bool) -> ArrayVec<Option<Page>, BULK_PAGES> {
         let mut pooled = self.pooled.lock();
         let slots = pieces.iter().filter(|piece| piece.is_pooled).map(|piece| piece.page);
         let pages = slots.map(|slot| {
@@ -261,7 +259,7 @@ impl Pages {
 
     /// Gives pages to the pool that end in the first `read` bytes of `pieces`, and puts the others back.
     #[inline]
-    fn give_back(&self, pieces: &[Piece], pages: &mut ArrayVec<Option<Page>, GROUP>, read: usize) {
+    fn give_back(&self, pieces: &[Piece], pages: &mut ArrayVec<Option<Page>, BULK_PAGES>, read: usize) {
         let mut end = 0;
         let slots = pieces.iter().filter_map(|piece| {
             end += piece.len;

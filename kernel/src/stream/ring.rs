@@ -13,10 +13,7 @@
 
 use arrayvec::ArrayVec;
 
-use crate::prelude::*;
-
-/// How many slots one plan to read names at most.
-const PLAN_SLOTS: usize = 16;
+use crate::{prelude::*, vm::BULK_PAGES};
 
 /// What a slot may become.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -121,9 +118,9 @@ impl Piece {
     }
 }
 
-/// Bytes to read, page by page.
+/// Bytes to read, page by page: of as many pages as are copied at once.
 pub struct ReadPlan {
-    slots: ArrayVec<Slot, PLAN_SLOTS>,
+    slots: ArrayVec<Slot, BULK_PAGES>,
     first: u32,
     mask: u32,
 }
@@ -298,7 +295,7 @@ impl Ring {
     pub fn plan_read(&self, len: usize) -> ReadPlan {
         let mut slots = ArrayVec::new();
         let mut planned = 0;
-        for index in 0..self.used().min(PLAN_SLOTS) {
+        for index in 0..self.used().min(BULK_PAGES) {
             let slot = self.slot(self.tail.wrapping_add(index as u32));
             slots.push(slot);
             planned += usize::from(slot.len);

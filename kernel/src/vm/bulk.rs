@@ -22,8 +22,10 @@ use crate::prelude::*;
 
 /// The fewest bytes that make the way through frames worth it.
 pub const BULK: usize = 1024;
+/// The most pages that are copied at once.
+pub const BULK_PAGES: usize = 16;
 /// The most bytes that are copied at once.
-const STEP: usize = 16 * PAGE_SIZE;
+const STEP: usize = BULK_PAGES * PAGE_SIZE;
 
 /// What a page is that a program has read.
 const READ: PageFlags = PageFlags::R.union(PageFlags::ACCESSED);
@@ -170,8 +172,7 @@ impl AddressSpace {
 #[derive(Clone, Copy, Pod)]
 struct Block(u128, u128);
 
-/// Copies as far as both go, by plain moves: in QEMU's emulator a `rep movs` takes longer for each of its words, and a processor
-/// with plain stores waits for more lines of another's cache at once.
+/// Copies as far as both go, by plain moves: in QEMU's emulator a `rep movs` takes longer for each of its words.
 fn copy_blocks(src: &mut VmReader<'_, Infallible>, dst: &mut VmWriter<'_, Infallible>) {
     let len = src.remain().min(dst.avail());
     let (mut from, mut to) = (src.clone(), dst.clone_exclusive());

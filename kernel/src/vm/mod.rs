@@ -53,7 +53,7 @@ use spin::Once;
 use self::mappings::Mappings;
 pub use self::{
     advice::Advice,
-    bulk::BULK,
+    bulk::{BULK, BULK_PAGES},
     fault::{Access, Fault},
     futex_key::FutexKey,
     image::{SegmentRequest, SpecialRequest},

@@ -14,7 +14,7 @@
 //!
 //! # Concurrency
 //! A spin lock for the pages of each CPU, which other CPUs take only where memory is short; then the one of those that are for
-//! all. Pages are allocated and freed under neither.
+//! all. Nothing is allocated under them but the queues' own room, and no page is freed.
 
 use alloc::collections::VecDeque;
 
@@ -154,6 +154,14 @@ mod tests {
         (0..count).filter_map(|_| FrameAllocOptions::new().alloc_frame().ok()).collect()
     }
 
+    /// A pool for `most` pages that was given `count`, and where these are, in that order.
+    fn filled(most: usize, count: usize) -> (Pool, Vec<Paddr>) {
+        let (pool, pages) = (Pool::new(most), new_pages(count));
+        let addresses = pages.iter().map(Frame::paddr).collect();
+        pool.give(pages.into_iter());
+        (pool, addresses)
+    }
+
     fn take(pool: &Pool, count: usize) -> Vec<Paddr> {
         let mut pages: ArrayVec<_, 8> = ArrayVec::new();
         pool.take(count, &mut pages);
@@ -162,10 +170,7 @@ mod tests {
 
     #[ktest]
     fn the_last_that_was_given_is_taken_first() {
-        let pool = Pool::new(8);
-        let pages = new_pages(3);
-        let addresses: Vec<_> = pages.iter().map(Frame::paddr).collect();
-        pool.give(pages.into_iter());
+        let (pool, addresses) = filled(8, 3);
         assert_eq!(take(&pool, 1), addresses[2..]);
         assert_eq!(take(&pool, 8), addresses[..2]);
         assert!(take(&pool, 1).is_empty());
@@ -173,10 +178,7 @@ mod tests {
 
     #[ktest]
     fn of_too_many_the_older_half_is_for_all_and_the_oldest_first() {
-        let pool = Pool::new(4);
-        let pages = new_pages(4);
-        let addresses: Vec<_> = pages.iter().map(Frame::paddr).collect();
-        pool.give(pages.into_iter());
+        let (pool, addresses) = filled(4, 4);
         assert_eq!(pool.far.lock().len(), 2);
         assert_eq!(take(&pool, 2), addresses[2..]);
         assert_eq!(take(&pool, 1), addresses[..1]);

@@ -7,7 +7,8 @@
 //! ask for without end is refused already while less is free than a reserve, which is left to the kernel (Linux's watermarks).
 //!
 //! # Protocol
-//! - Pages for programs, their files, pipes and sockets come from [`new_page`] and [`new_frame`].
+//! - Pages for programs, their files, pipes and sockets come from [`new_page`] and [`new_frame`]; what the [`page_pool`] has of them
+//!   is freed before anything is refused.
 //! - What else programs can pile up (descriptors, mappings, processes) is made after [`check`].
 //! - A page fault that is refused, and what [`or_relieve`] makes, call for [`oom`].
 

@@ -8,7 +8,7 @@ use ostd::mm::{Frame, io::util::HasVmReaderWriter};
 use crate::{
     file::{IoDst, IoSrc},
     prelude::*,
-    vm::page_pool,
+    vm::{BULK_PAGES, page_pool},
 };
 
 /// The bytes of a datagram: small ones together, large ones in pages, so that no allocation needs memory in one piece.
@@ -31,8 +31,6 @@ impl Drop for Pages {
 
 /// The most bytes that are kept together.
 const SMALL: usize = 2048;
-/// How many pages are copied at once.
-const GROUP: usize = 16;
 
 impl Payload {
     /// Copies `len` bytes in.
@@ -48,10 +46,10 @@ impl Payload {
         let mut pages = Pages(Vec::with_capacity(len.div_ceil(PAGE_SIZE)));
         let mut left = len;
         while left > 0 {
-            let mut group: ArrayVec<_, GROUP> = ArrayVec::new();
-            page_pool::take(left.div_ceil(PAGE_SIZE).min(GROUP), &mut group)?;
+            let mut group: ArrayVec<_, BULK_PAGES> = ArrayVec::new();
+            page_pool::take(left.div_ceil(PAGE_SIZE).min(BULK_PAGES), &mut group)?;
             let count = left.min(group.len() * PAGE_SIZE);
-            let mut writers: ArrayVec<_, GROUP> = group.iter().map(Frame::writer).collect();
+            let mut writers: ArrayVec<_, BULK_PAGES> = group.iter().map(Frame::writer).collect();
             if let Some(last) = writers.last_mut() {
                 last.limit((count - 1) % PAGE_SIZE + 1);
             }
@@ -84,8 +82,8 @@ impl Payload {
         match self {
             Self::Small(bytes) => copied = dst.write_slice(&bytes[..wanted])?,
             Self::Pages(pages, _) => {
-                for group in pages.0.chunks(GROUP) {
-                    let mut readers: ArrayVec<_, GROUP> = ArrayVec::new();
+                for group in pages.0.chunks(BULK_PAGES) {
+                    let mut readers: ArrayVec<_, BULK_PAGES> = ArrayVec::new();
                     let mut planned = copied;
                     for page in group {
                         let mut reader = page.reader();
