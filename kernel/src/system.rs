@@ -11,7 +11,7 @@ use crate::{
     prelude::*,
     process::table,
     time::{Deadline, NANOS_PER_SEC, Timer},
-    vm::page_pool,
+    vm::{frames, page_pool},
 };
 
 /// `uname(2)` `sysname`: programs look for it.
@@ -65,8 +65,7 @@ pub fn memory() -> Memory {
         let regions = ostd::boot::boot_info().memory_regions.iter();
         regions.filter(|region| region.typ() == MemoryRegionType::Usable).map(|region| region.len()).sum()
     });
-    // The allocator's count is spread over CPUs; read while they work it may be off by what is under way.
-    let free = osdk_frame_allocator::load_total_free_size() + page_pool::size();
+    let free = frames::free_size() + page_pool::size();
     Memory { total, free: free.min(total) }
 }
 

@@ -176,8 +176,12 @@ fn ask(target: Target<'_>, threads: &[Arc<Thread>], info: &SigInfo) {
 }
 
 /// Sends the calling thread a signal that it cannot escape: if it blocks or ignores it, the default action applies. For
-/// faults, and for frames that cannot be written. Mirrors `force_sig_info`.
+/// faults, and for frames that cannot be written. Mirrors `force_sig_info`. A thread that has been killed ends by that: where memory
+/// is short, its frames could not be written because of it.
 pub fn force(ctx: &Context, info: SigInfo) {
+    if super::is_killed(&ctx.thread) {
+        return;
+    }
     let signal = info.signal();
     let actions = ctx.process.signals.actions();
     let is_blocked = ctx.thread.signals.mask().contains(signal);

@@ -21,10 +21,12 @@
 //! before a cursor is made. Files are dropped after `state` is released.
 
 mod advice;
+mod buddy;
 mod bulk;
 mod cursor;
 mod fault;
 mod fork;
+pub mod frames;
 mod futex_key;
 mod image;
 mod layout;
@@ -40,7 +42,6 @@ mod remap;
 mod remote;
 mod report;
 pub mod reserve;
-mod spare;
 #[cfg(ktest)]
 mod tests;
 mod user_access;

@@ -14,14 +14,9 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use ostd::{
-    cpu::{CpuSet, PinCurrentCpu, num_cpus},
-    mm::{Frame, FrameAllocOptions, UFrame},
-    smp::inter_processor_call,
-    task::disable_preempt,
-};
+use ostd::mm::{Frame, FrameAllocOptions, UFrame};
 
-use super::{page_pool, spare};
+use super::{frames, page_pool};
 use crate::{
     prelude::*,
     process::{oom, with_current_thread},
@@ -48,30 +43,14 @@ pub fn size() -> usize {
 
 /// Whether there is nothing left for programs.
 pub fn is_short() -> bool {
-    let has_less = || osdk_frame_allocator::load_total_free_size() < size();
-    if has_less() && (!page_pool::release() || has_less()) {
-        return true;
-    }
-    if spare::is_wanted() {
-        ask_others();
-    }
-    spare::is_used()
+    let has_less = || frames::free_size() < size();
+    has_less() && (!page_pool::release() || has_less()) || frames::is_spare_used()
 }
 
 /// For the log.
 pub fn state() -> String {
-    let free = osdk_frame_allocator::load_total_free_size();
-    alloc::format!("{} kB are free, {}", free / 1024, spare::state())
-}
-
-/// Has the other CPUs hand out what only they can reach.
-#[cold]
-fn ask_others() {
-    if num_cpus() > 1 {
-        let mut others = CpuSet::new_full();
-        others.remove(disable_preempt().current_cpu());
-        inter_processor_call(&others, spare::hand_out);
-    }
+    let (free, spare) = (frames::free_size() / 1024, frames::spare_used() / 1024);
+    alloc::format!("{free} kB are free, {spare} kB of the spare part are used")
 }
 
 /// Whether programs may have more.

@@ -3,13 +3,16 @@
  * out_of_memory ROUNDS
  *
  * Programs that take all memory there is, in turn: by their pages, by page tables for pages of zeros, by bytes in sockets, and by
- * processes. The kernel has to end them or refuse, and everybody else goes on.
+ * processes. The kernel has to end them or refuse, and everybody else goes on. After that there is as much memory to be had as before.
  */
 #include "faults.h"
 
 #include <sys/mman.h>
 
 enum { PAGE = 4096, HUGE = 2 << 20, SOCKET_BYTES = 60000 };
+
+/* How many pages take_pages() has got. */
+static volatile size_t *pages_taken;
 
 static char *map(size_t size, int protection)
 {
@@ -29,8 +32,10 @@ static void take_pages(void)
 
 		if (memory == MAP_FAILED)
 			continue;
-		for (size_t at = 0; at < size; at += PAGE)
+		for (size_t at = 0; at < size; at += PAGE) {
 			memory[at] = 1;
+			++*pages_taken;
+		}
 	}
 }
 
@@ -127,15 +132,29 @@ static void round_of(void (*take)(void), const char *name)
 	}
 }
 
+static size_t all_pages(void)
+{
+	*pages_taken = 0;
+	round_of(take_pages, "pages");
+	return *pages_taken;
+}
+
 int main(int argc, char **argv)
 {
 	int rounds = argc > 1 ? atoi(argv[1]) : 1;
+	size_t before, after;
 
+	pages_taken = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (pages_taken == MAP_FAILED)
+		die("mmap");
+	before = all_pages();
 	while (rounds-- > 0) {
-		round_of(take_pages, "pages");
 		round_of(take_page_tables, "page tables");
 		round_of(take_sockets, "sockets");
 		round_of(take_processes, "processes");
+		after = all_pages();
+		if (after < before / 20 * 19)
+			die("%zu pages of %zu are left", after, before);
 	}
 	return 0;
 }
