@@ -79,6 +79,8 @@ pub struct Process {
     pub last_name: SpinLock<[u8; 16]>,
     /// `/proc/PID/oom_score_adj`
     pub oom_score_adj: AtomicI32,
+    /// Whether it was ended because there was no memory.
+    is_oom_victim: AtomicBool,
     /// Taken with IRQs disabled: timers send signals from interrupts.
     threads: SpinLock<Vec<Arc<Thread>>, LocalIrqDisabled>,
     life: SpinLock<Life>,

@@ -5,7 +5,7 @@
 //! # Protocol
 //! A fault for which there is no page calls [`relieve`]. It picks the process with the most pages, as adjusted by
 //! `/proc/PID/oom_score_adj`, ends it by `SIGKILL`, and lets the caller try again once there is memory. One at a time: while a victim still
-//! has its memory, for a while, nobody else is picked.
+//! has its memory, for a while, nobody else is picked; then it is somebody else's turn.
 
 use core::sync::atomic::{
     AtomicBool,
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long a victim may take before another one is picked, in nanoseconds.
-const GRACE: u64 = 2_000_000_000;
+const GRACE: u64 = 10_000_000_000;
 /// How long one call waits at most, in nanoseconds.
 const PATIENCE: u64 = 10_000_000;
 /// The adjustment of those that are never picked (`OOM_SCORE_ADJ_MIN`); the opposite is the greatest.
@@ -94,8 +94,10 @@ pub fn score(process: &Process) -> i64 {
 /// Picks the heaviest process and kills it; `None` if there is none.
 fn pick() -> Option<Arc<Process>> {
     let processes = table::processes();
+    // Relaxed: one picks at a time.
+    let alive = processes.iter().filter(|process| !process.is_oom_victim.load(Relaxed));
     let (weight, victim) =
-        processes.iter().filter_map(|process| Some((weight(process)?, process))).max_by_key(|(weight, _)| *weight)?;
+        alive.filter_map(|process| Some((weight(process)?, process))).max_by_key(|(weight, _)| *weight)?;
     *VICTIM.lock() = Some((Arc::downgrade(victim), now_monotonic().saturating_add(GRACE)));
     let name = victim.with_threads(|threads| threads.first().map_or([0; 16], |thread| *thread.name.lock()));
     let name = name.split(|byte| *byte == 0).next().unwrap_or_default().escape_ascii();
@@ -111,6 +113,7 @@ fn kill(victim: &Arc<Process>) {
     let memory = memory_of(victim);
     for process in table::processes() {
         if Arc::ptr_eq(&process, victim) || memory.is_some() && memory_of(&process) == memory {
+            process.is_oom_victim.store(true, Relaxed);
             // A signal of the kernel always finds room.
             let _ = send_to_process(&process, SigInfo::kernel(Signal::KILL));
         }

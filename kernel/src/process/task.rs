@@ -43,6 +43,15 @@ pub struct ThreadLocal {
     interrupted_call: Cell<Option<usize>>,
     /// Set while a copy must fail rather than fault a page in.
     faults_disabled: Cell<bool>,
+    /// Set while it may have pages of the reserve.
+    uses_reserve: Cell<bool>,
+}
+
+fn with_set<R>(flag: &Cell<bool>, action: impl FnOnce() -> R) -> R {
+    let old = flag.replace(true);
+    let answer = action();
+    flag.set(old);
+    answer
 }
 
 /// What OSTD keeps as the local data of a program's task: all that the switching hooks want.
@@ -73,6 +82,7 @@ impl ThreadLocal {
             flow: Cell::new(Flow::Continue),
             interrupted_call: Cell::new(None),
             faults_disabled: Cell::new(false),
+            uses_reserve: Cell::new(false),
         }
     }
 
@@ -94,15 +104,22 @@ impl ThreadLocal {
 
     /// Runs `action` with faults on user memory failing at once: for accesses under a spin lock.
     pub fn with_faults_disabled<R>(&self, action: impl FnOnce() -> R) -> R {
-        let old = self.faults_disabled.replace(true);
-        let answer = action();
-        self.faults_disabled.set(old);
-        answer
+        with_set(&self.faults_disabled, action)
     }
 
     /// Whether faults on user memory fail at once.
     pub fn are_faults_disabled(&self) -> bool {
         self.faults_disabled.get()
+    }
+
+    /// Runs `action` with part of the memory that is kept from programs; see [`crate::vm::reserve`].
+    pub fn with_reserve<R>(&self, action: impl FnOnce() -> R) -> R {
+        with_set(&self.uses_reserve, action)
+    }
+
+    /// Whether it may have pages of the reserve.
+    pub fn uses_reserve(&self) -> bool {
+        self.uses_reserve.get()
     }
 
     /// The active address space.

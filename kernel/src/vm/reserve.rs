@@ -11,15 +11,20 @@
 //!   is freed before anything is refused.
 //! - What else programs can pile up (descriptors, mappings, processes) is made after [`check`].
 //! - A page fault that is refused, and what [`or_relieve`] makes, call for [`oom`].
+//! - Who waits for memory in the kernel may hold a lock that the process waits for which is to end. So what is tried again there may have
+//!   half of the reserve.
 
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use ostd::mm::{Frame, FrameAllocOptions, UFrame};
+use ostd::{
+    mm::{Frame, FrameAllocOptions, UFrame},
+    task::Task,
+};
 
 use super::{frames, page_pool};
 use crate::{
     prelude::*,
-    process::{oom, with_current_thread},
+    process::{ThreadLocal, local_of, oom, with_current_thread},
     system,
 };
 
@@ -58,7 +63,15 @@ pub fn state() -> String {
 /// # Errors
 /// `ENOMEM` if not.
 pub fn check() -> Result<()> {
-    if is_short() { Err(ENOMEM) } else { Ok(()) }
+    if is_short() && !may_dig() { Err(ENOMEM) } else { Ok(()) }
+}
+
+/// Whether the calling thread may have a page of the reserve.
+#[cold]
+fn may_dig() -> bool {
+    let task = Task::current();
+    let is_allowed = task.is_some_and(|task| local_of(&task).is_some_and(ThreadLocal::uses_reserve));
+    is_allowed && frames::free_size() > size() / 2
 }
 
 /// A page for the bytes of programs, of zeros or with whatever is in it.
@@ -83,10 +96,21 @@ pub fn new_frame(zeroed: bool) -> Result<UFrame> {
 /// # Errors
 /// `ENOMEM` if it is the caller who ends; what `make` says.
 pub fn or_relieve<R>(mut make: impl FnMut() -> Result<R>) -> Result<R> {
-    loop {
-        match make() {
-            Err(ENOMEM) if with_current_thread(oom::relieve) == Some(true) => {}
+    match make() {
+        Err(ENOMEM) => relieve_for(&mut make),
+        result => result,
+    }
+}
+
+#[cold]
+fn relieve_for<R>(make: &mut dyn FnMut() -> Result<R>) -> Result<R> {
+    let task = Task::current().ok_or(ENOMEM)?;
+    let local = local_of(&task).ok_or(ENOMEM)?;
+    while with_current_thread(oom::relieve) == Some(true) {
+        match local.with_reserve(&mut *make) {
+            Err(ENOMEM) => {}
             result => return result,
         }
     }
+    Err(ENOMEM)
 }

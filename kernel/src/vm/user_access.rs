@@ -15,10 +15,10 @@ use ostd::{
     task::Task,
 };
 
-use super::{Access, Fault};
+use super::{Access, Fault, reserve};
 use crate::{
     prelude::*,
-    process::{local_of, oom, with_current_thread},
+    process::{Thread, local_of, oom, with_current_thread},
 };
 
 /// The signal for a program whose access failed.
@@ -34,7 +34,7 @@ pub struct FaultSignal {
 
 /// Lets faults of kernel code on user memory be handled. Call once, before the first thread runs.
 pub fn init() {
-    super::reserve::init();
+    reserve::init();
     super::page_pool::init();
     inject_user_page_fault_handler(handle_kernel_fault);
 }
@@ -84,19 +84,9 @@ fn handle_kernel_fault(exception: &CpuException) -> core::result::Result<(), ()>
     if local.are_faults_disabled() {
         return Err(());
     }
-    with_current_thread(|thread| {
-        loop {
-            match local.vm().handle_fault(info.addr, access_of(info.error_code)) {
-                Ok(()) => {
-                    thread.count_fault();
-                    return Ok(());
-                }
-                Err(Fault::OutOfMemory) if oom::relieve(thread) => {}
-                Err(_) => return Err(()),
-            }
-        }
-    })
-    .ok_or(())?
+    let access = access_of(info.error_code);
+    reserve::or_relieve(|| local.vm().handle_fault(info.addr, access).map_err(Errno::from)).map_err(drop)?;
+    with_current_thread(Thread::count_fault).ok_or(())
 }
 
 impl Context<'_> {
