@@ -9,7 +9,7 @@
 
 #include <sys/mman.h>
 
-enum { PAGE = 4096, HUGE = 2 << 20, SOCKET_BYTES = 60000 };
+enum { PAGE = 4096, HUGE = 2 << 20, SOCKET_BYTES = 60000, PIPES = 64 };
 
 /* How many pages take_pages() has got. */
 static volatile size_t *pages_taken;
@@ -69,6 +69,9 @@ static void in_group(int processes, void (*take)(void))
 	kill(0, SIGKILL);
 }
 
+/* Pipes that all write to: who waits for the page of one keeps the others from it. */
+static int pipes[PIPES][2];
+
 static void fill_sockets(void)
 {
 	static char bytes[SOCKET_BYTES];
@@ -78,10 +81,14 @@ static void fill_sockets(void)
 	while (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0)
 		for (int i = 0; i < 2; i++)
 			(void)!write(pair[i], bytes, sizeof(bytes));
+	for (int i = 0; i < PIPES; i++)
+		(void)!write(pipes[i][1], "", 1);
 }
 
 static void take_sockets(void)
 {
+	for (int i = 0; i < PIPES; i++)
+		must(pipe(pipes[i]));
 	in_group(20, fill_sockets);
 }
 
