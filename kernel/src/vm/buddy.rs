@@ -249,10 +249,8 @@ mod tests {
             }
             assert_eq!(buddies.pages(), is_taken.iter().filter(|taken| !**taken).count());
         }
-        for page in 0..PAGES {
-            if is_taken[page] {
-                buddies.give(region.page(page), 1);
-            }
+        for (page, _) in is_taken.iter().enumerate().filter(|(_, taken)| **taken) {
+            buddies.give(region.page(page), 1);
         }
         assert_eq!(buddies.take(PAGES, PAGES), Some(region.start));
     }
