@@ -4,6 +4,8 @@
  *
  * Programs that take all memory there is, in turn: by their pages, by page tables for pages of zeros, by bytes in sockets, and by
  * processes. The kernel has to end them or refuse, and everybody else goes on. After that there is as much memory to be had as before.
+ *
+ * Linux does not pass the part with the sockets, whose bytes weigh nothing there: it ends one process after another, and this one, too.
  */
 #include "faults.h"
 
