@@ -42,6 +42,11 @@ static void tell(int argc, char **argv, char **environment) {
     sigaction(SIGUSR2, NULL, &usr2);
     at += sprintf(at, "blocked %d pending %d usr1 %d usr2 %d\n", sigismember(&mask, SIGHUP), sigismember(&pending, SIGHUP),
                   usr1.sa_handler == SIG_DFL, usr2.sa_handler == SIG_IGN);
+    for (int fd = 24; fd < 26; fd++) {
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        if (fcntl(fd, F_OFD_GETLK, &lock) == 0)
+            at += sprintf(at, "lock %d %d\n", fd, lock.l_type != F_UNLCK);
+    }
     at += sprintf(at, "pid %d\n", getpid());
     const char *name = (const char *)getauxval(AT_EXECFN);
     at += sprintf(at, "execfn %s\n", name ? name : "?");
@@ -142,6 +147,32 @@ TEST(body_exec_closes_what_is_marked) {
     expect("fd 20\n");
     expect_not("fd 21\n");
     expect_not("fd 22\n");
+}
+
+// The file `fd` and another description of it, `other`, with a record lock.
+static void lock_file(int fd, int other) {
+    char path[] = "/tmp/exec-lock-XXXXXX", by_fd[40];
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    OK(dup2((int)OK(mkstemp(path)), fd));
+    snprintf(by_fd, sizeof by_fd, "/proc/self/fd/%d", fd);
+    OK(dup2((int)OK(open(by_fd, O_RDWR | O_CLOEXEC)), other));
+    OK(unlink(path));
+    OK(fcntl(fd, F_SETLK, &lock));
+}
+
+static void lock_two(void) {
+    lock_file(20, 24);
+    lock_file(21, 25);
+    // The descriptors of mkstemp would end the locks, too.
+    for (int fd = 3; fd < 20; fd++)
+        OK(fcntl(fd, F_GETFD) < 0 ? 0 : fcntl(fd, F_SETFD, 0));
+    OK(fcntl(21, F_SETFD, FD_CLOEXEC));
+}
+
+TEST(body_exec_keeps_record_locks_of_what_stays_open) {
+    ask(own_path(), just_tell, no_environment, lock_two);
+    expect("lock 24 1\n");
+    expect("lock 25 0\n");
 }
 
 static void prepare_signals(void) {

@@ -798,3 +798,152 @@ TEST(body_rlimit_cpu_ends_a_process_that_does_not_care) {
     }
     join_child(child);
 }
+
+// ---- membarrier ---------------------------------------------------------------------------------------------------------
+
+#define GLOBAL 1
+#define GLOBAL_EXPEDITED 2
+#define REGISTER_GLOBAL_EXPEDITED 4
+#define PRIVATE_EXPEDITED 8
+#define REGISTER_PRIVATE_EXPEDITED 16
+#define PRIVATE_EXPEDITED_SYNC_CORE 32
+#define REGISTER_PRIVATE_EXPEDITED_SYNC_CORE 64
+#define GET_REGISTRATIONS 512
+
+static int membarrier(int command, unsigned flags) { return (int)syscall(SYS_membarrier, command, flags, 0); }
+
+TEST(body_membarrier_wants_a_registration) {
+    long commands = OK(membarrier(0, 0));
+    CHECK_EQ(commands & 127, 127);
+    CHECK_EQ(OK(membarrier(GLOBAL, 0)), 0);
+    CHECK_EQ(OK(membarrier(GLOBAL_EXPEDITED, 0)), 0);
+    FAILS(membarrier(PRIVATE_EXPEDITED, 0), EPERM);
+    FAILS(membarrier(PRIVATE_EXPEDITED_SYNC_CORE, 0), EPERM);
+    for (int times = 0; times < 2; times++) CHECK_EQ(OK(membarrier(REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0)), 0);
+    CHECK_EQ(OK(membarrier(PRIVATE_EXPEDITED_SYNC_CORE, 0)), 0);
+    // It is not for the other one.
+    FAILS(membarrier(PRIVATE_EXPEDITED, 0), EPERM);
+    CHECK_EQ(OK(membarrier(REGISTER_PRIVATE_EXPEDITED, 0)), 0);
+    CHECK_EQ(OK(membarrier(PRIVATE_EXPEDITED, 0)), 0);
+    CHECK_EQ(OK(membarrier(REGISTER_GLOBAL_EXPEDITED, 0)), 0);
+    // A child has it as well.
+    pid_t child = (pid_t)OK(fork());
+    if (child == 0) {
+        CHECK_EQ(OK(membarrier(PRIVATE_EXPEDITED, 0)), 0);
+        _exit(0);
+    }
+    join_child(child);
+}
+
+TEST(body_membarrier_errors) {
+    FAILS(membarrier(0, 1), EINVAL);
+    FAILS(membarrier(3, 0), EINVAL);
+    FAILS(membarrier(1 << 20, 0), EINVAL);
+    FAILS(membarrier(-1, 0), EINVAL);
+    FAILS(membarrier(GLOBAL, 1), EINVAL);
+}
+
+TEST(body_membarrier_tells_the_registrations) {
+    if ((OK(membarrier(0, 0)) & GET_REGISTRATIONS) == 0) SKIP("Linux has it since 6.3");
+    CHECK_EQ(OK(membarrier(GET_REGISTRATIONS, 0)), 0);
+    OK(membarrier(REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0));
+    CHECK_EQ(OK(membarrier(GET_REGISTRATIONS, 0)), REGISTER_PRIVATE_EXPEDITED_SYNC_CORE | REGISTER_PRIVATE_EXPEDITED);
+    OK(membarrier(REGISTER_GLOBAL_EXPEDITED, 0));
+    CHECK_EQ(OK(membarrier(GET_REGISTRATIONS, 0)),
+             REGISTER_PRIVATE_EXPEDITED_SYNC_CORE | REGISTER_PRIVATE_EXPEDITED | REGISTER_GLOBAL_EXPEDITED);
+    FAILS(membarrier(GET_REGISTRATIONS, 1), EINVAL);
+}
+
+// Each of two threads says that it is there and then looks for the other. The one has no barrier between, only the other.
+static struct {
+    _Atomic int round, done;
+    _Alignas(128) _Atomic int fast;
+    _Alignas(128) _Atomic int slow;
+    _Atomic int fast_saw;
+} litmus;
+
+static void *fast_side(void *rounds) {
+    for (int round = 1; round <= (int)(intptr_t)rounds; round++) {
+        for (int looks = 0; atomic_load(&litmus.round) < round; looks++)
+            if (looks % 256 == 255) sched_yield();
+        atomic_store_explicit(&litmus.fast, round, memory_order_relaxed);
+        atomic_signal_fence(memory_order_seq_cst);
+        int saw = atomic_load_explicit(&litmus.slow, memory_order_relaxed);
+        atomic_store(&litmus.fast_saw, saw);
+        atomic_store(&litmus.done, round);
+    }
+    return NULL;
+}
+
+TEST(body_membarrier_is_a_barrier_for_the_others) {
+    int rounds = 300;
+    OK(membarrier(REGISTER_PRIVATE_EXPEDITED, 0));
+    pthread_t fast = thread_run(fast_side, (void *)(intptr_t)rounds);
+    for (int round = 1; round <= rounds; round++) {
+        atomic_store(&litmus.round, round);
+        atomic_store_explicit(&litmus.slow, round, memory_order_relaxed);
+        OK(membarrier(PRIVATE_EXPEDITED, 0));
+        int saw = atomic_load_explicit(&litmus.fast, memory_order_relaxed);
+        while (atomic_load(&litmus.done) < round) sched_yield();
+        CHECK(saw == round || atomic_load(&litmus.fast_saw) == round);
+    }
+    thread_join(fast);
+}
+
+// ---- unshare ------------------------------------------------------------------------------------------------------------
+
+static void *unshares_files(void *pipe) {
+    int *fds = pipe;
+    OK(unshare(CLONE_FILES));
+    // What was open is there, and what happens now happens here only.
+    CHECK_EQ(OK(write(fds[1], "x", 1)), 1);
+    int own = (int)OK(dup(fds[0]));
+    close(fds[1]);
+    return (void *)(intptr_t)own;
+}
+
+TEST(body_unshare_files) {
+    int fds[2];
+    OK(pipe(fds));
+    int own = (int)(intptr_t)thread_join(thread_run(unshares_files, fds));
+    CHECK_EQ(OK(fcntl(fds[1], F_GETFD)), 0);
+    FAILS(fcntl(own, F_GETFD), EBADF);
+    char byte;
+    CHECK_EQ(OK(read(fds[0], &byte, 1)), 1);
+    // The thread's end of the pipe went with it.
+    close(fds[1]);
+    CHECK_EQ(OK(read(fds[0], &byte, 1)), 0);
+}
+
+static void *unshares_fs(void *unused) {
+    OK(unshare(CLONE_FS));
+    umask(077);
+    OK(chdir("/proc"));
+    return unused;
+}
+
+TEST(body_unshare_fs) {
+    umask(022);
+    OK(chdir("/"));
+    thread_join(thread_run(unshares_fs, NULL));
+    char path[64];
+    CHECK_EQ(umask(022), 022);
+    CHECK_EQ(strcmp((OK(syscall(SYS_getcwd, path, sizeof path)), path), "/"), 0);
+}
+
+static void *unshares_memory(void *unused) {
+    FAILS(unshare(CLONE_THREAD), EINVAL);
+    FAILS(unshare(CLONE_SIGHAND), EINVAL);
+    FAILS(unshare(CLONE_VM), EINVAL);
+    OK(unshare(CLONE_FILES | CLONE_FS | CLONE_SYSVSEM));
+    return unused;
+}
+
+TEST(body_unshare_of_what_cannot_be_copied) {
+    OK(unshare(0));
+    OK(unshare(CLONE_THREAD | CLONE_SIGHAND | CLONE_VM));
+    thread_join(thread_run(unshares_memory, NULL));
+    FAILS(unshare(CLONE_PARENT), EINVAL);
+    FAILS(unshare(CLONE_VFORK), EINVAL);
+    FAILS(unshare(1), EINVAL);
+}

@@ -65,7 +65,7 @@ bitflags::bitflags! {
 
 impl CloneFlags {
     /// Namespaces that Pollux does not have.
-    const NAMESPACES: Self = Self::NEWNS
+    pub const NAMESPACES: Self = Self::NEWNS
         .union(Self::NEWCGROUP)
         .union(Self::NEWUTS)
         .union(Self::NEWIPC)

@@ -246,7 +246,11 @@ fn open_files(ctx: &Context, first: Fd, second: Fd) -> Result<(Arc<Description>,
     Ok((open(first)?, open(second)?))
 }
 
-fn epoll_of(description: &Description) -> Result<&Epoll<Description>> {
+/// The epoll that a description is of.
+///
+/// # Errors
+/// `EINVAL` if it is of none.
+pub fn epoll_of(description: &Description) -> Result<&Epoll<Description>> {
     description.file().as_epoll().map(EpollFile::epoll).ok_or(EINVAL)
 }
 

@@ -19,6 +19,8 @@ mod fcntl;
 mod file;
 mod futex;
 mod inotify;
+mod inspect;
+mod membarrier;
 mod message;
 mod mm;
 mod mount;
@@ -314,6 +316,7 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::ppoll => poll::sys_ppoll(ctx, a(0), a(1) as u32 as usize, a(2), a(3), a(4)),
         Sysno::set_robust_list => futex::sys_set_robust_list(ctx, a(0), a(1)),
         Sysno::get_robust_list => futex::sys_get_robust_list(ctx, a(0) as i32, a(1), a(2)),
+        Sysno::unshare => process::sys_unshare(ctx, a(0) as u64),
         Sysno::splice => splice::sys_splice(ctx, words(regs)),
         Sysno::tee => splice::sys_tee(ctx, a(0) as i32, a(1) as i32, a(2), a(3) as u32),
         Sysno::sync_file_range => storage::sys_sync_file_range(ctx, a(0) as i32, a(1) as i64, a(2) as i64, a(3) as u32),
@@ -340,9 +343,17 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::syncfs => storage::sys_syncfs(ctx, a(0) as i32),
         Sysno::getcpu => sysinfo::sys_getcpu(ctx, a(0), a(1)),
         Sysno::renameat2 => dir::sys_renameat2(ctx, a(0) as i32, a(1), a(2) as i32, a(3), a(4) as u32),
+        Sysno::process_vm_readv => {
+            inspect::sys_process_vm_readv(ctx, a(0) as i32, [a(1), a(2)], [a(3), a(4)], a(5) as u64)
+        },
+        Sysno::process_vm_writev => {
+            inspect::sys_process_vm_writev(ctx, a(0) as i32, [a(1), a(2)], [a(3), a(4)], a(5) as u64)
+        },
+        Sysno::kcmp => inspect::sys_kcmp(ctx, [a(0) as i32, a(1) as i32], a(2) as i32, a(3), a(4)),
         Sysno::getrandom => random::sys_getrandom(ctx, a(0), a(1), a(2) as u32),
         Sysno::memfd_create => file::sys_memfd_create(ctx, a(0), a(1) as u32),
         Sysno::execveat => process::sys_execveat(ctx, regs, words(regs)),
+        Sysno::membarrier => membarrier::sys_membarrier(ctx, a(0) as u32, a(1) as u32),
         Sysno::mlock2 => mm::sys_mlock2(ctx, a(0), a(1), a(2) as u32),
         Sysno::copy_file_range => {
             storage::sys_copy_file_range(ctx, a(0) as i32, a(1), a(2) as i32, a(3), a(4), a(5) as u32)

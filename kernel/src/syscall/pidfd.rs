@@ -2,13 +2,16 @@
 
 //! `pidfd_open(2)`, `pidfd_send_signal(2)`, `pidfd_getfd(2)`.
 
-use super::signal::{check_permission, parse_signal, read_info};
+use super::{
+    inspect::check_access,
+    signal::{check_permission, parse_signal, read_info},
+};
 use crate::{
     events::PidFile,
     file::{StatusFlags, table::Fd},
     fs::procfs,
     prelude::*,
-    process::{Process, Thread, credentials::Capabilities, table},
+    process::{Process, table},
     signal::{self, SI_USER, send_to_process},
 };
 
@@ -101,27 +104,9 @@ pub fn sys_pidfd_getfd(ctx: &Context, pidfd: Fd, fd: Fd, flags: u32) -> Result<i
     }
     // A process that ended has no descriptors, nor one whose first thread did.
     let leader = process.threads().into_iter().find(|thread| thread.tid() == process.pid).ok_or(EBADF)?;
-    check_attach(ctx, &leader)?;
+    check_access(ctx, &leader)?;
     let files = leader.files.lock().clone();
     let description = files.get(fd)?;
     let fd = ctx.files().insert(description, 0, ctx.process.limits.max_files(), true)?;
     Ok(fd as isize)
-}
-
-/// Whether the caller might attach to `target` (`ptrace(2)`, `PTRACE_MODE_ATTACH_REALCREDS`).
-///
-/// # Errors
-/// `EPERM` if not.
-fn check_attach(ctx: &Context, target: &Thread) -> Result<()> {
-    use core::sync::atomic::Ordering::Relaxed;
-    let own = ctx.credentials();
-    if Arc::ptr_eq(&ctx.process, &target.process) || own.has(Capabilities::SYS_PTRACE) {
-        return Ok(());
-    }
-    let other = target.credentials.lock().clone();
-    let is_same_user = [other.uid, other.euid, other.suid].iter().all(|uid| *uid == own.uid);
-    let is_same_group = [other.gid, other.egid, other.sgid].iter().all(|gid| *gid == own.gid);
-    let is_no_more_capable = own.permitted.contains(other.permitted);
-    let may = is_same_user && is_same_group && is_no_more_capable && target.process.is_dumpable.load(Relaxed);
-    if may { Ok(()) } else { Err(EPERM) }
 }

@@ -107,6 +107,44 @@ pub fn sys_clone3(ctx: &Context, regs: &UserContext, address: Vaddr, size: usize
     clone::clone(ctx, regs, args).map(|pid| pid as isize)
 }
 
+/// `unshare(2)`: the caller gets its own copy of what it shared. Mirrors Linux's `ksys_unshare`.
+///
+/// # Errors
+/// `EINVAL` for unknown flags, for memory or signal actions that are shared, and for namespaces, which do not exist here; `EPERM` for
+/// namespaces without `CAP_SYS_ADMIN`.
+pub fn sys_unshare(ctx: &Context, flags: u64) -> Result<isize> {
+    const MEMORY: CloneFlags = CloneFlags::THREAD.union(CloneFlags::SIGHAND).union(CloneFlags::VM);
+    const COPIED: CloneFlags = CloneFlags::FS.union(CloneFlags::FILES).union(CloneFlags::SYSVSEM);
+    let flags = CloneFlags::from_bits(flags).ok_or(EINVAL)?;
+    if !(MEMORY | COPIED | CloneFlags::NAMESPACES).contains(flags) {
+        return Err(EINVAL);
+    }
+    let shares = |process: &Arc<Process>| {
+        let vm = || process.vm.lock().as_ref().is_some_and(|vm| Arc::ptr_eq(vm, ctx.vm));
+        let actions = || Arc::ptr_eq(&process.signals.actions(), &ctx.process.signals.actions());
+        !Arc::ptr_eq(process, &ctx.process)
+            && (flags.contains(CloneFlags::VM) && vm()
+                || flags.intersects(CloneFlags::VM | CloneFlags::SIGHAND) && actions())
+    };
+    if flags.intersects(MEMORY) && (ctx.process.threads().len() > 1 || table::processes().iter().any(shares)) {
+        return Err(EINVAL);
+    }
+    if flags.intersects(CloneFlags::NAMESPACES) {
+        let needs_root = flags.intersects(CloneFlags::NAMESPACES - CloneFlags::NEWUSER);
+        let may = !needs_root || ctx.credentials().has(Capabilities::SYS_ADMIN);
+        return Err(if may { EINVAL } else { EPERM });
+    }
+    if flags.contains(CloneFlags::FS) {
+        let own = Arc::new(ctx.fs().duplicate());
+        let old = core::mem::replace(&mut *ctx.thread.fs.lock(), own);
+        drop(old);
+    }
+    if flags.contains(CloneFlags::FILES) {
+        ctx.replace_files(Arc::new(ctx.files().duplicate()));
+    }
+    Ok(0)
+}
+
 /// `execve(2)`
 pub fn sys_execve(ctx: &Context, regs: &mut UserContext, [path, argv, envp, ..]: [usize; 6]) -> Result<isize> {
     execute(ctx, regs, AT_FDCWD, [path, argv, envp], 0)

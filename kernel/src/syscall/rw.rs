@@ -61,16 +61,18 @@ pub fn check_access(file: &Description, wanted: AccessMode) -> Result<()> {
 /// `struct iovec`
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod)]
-struct IoVec {
-    base: usize,
-    len: usize,
+pub struct IoVec {
+    /// Where the bytes are.
+    pub base: usize,
+    /// How many there are.
+    pub len: usize,
 }
 
 /// Reads an `iovec` array. The lengths together are capped as one buffer's is.
 ///
 /// # Errors
 /// `EINVAL` for more than `IOV_MAX` elements or a negative length; `EFAULT`.
-fn read_iovecs(ctx: &Context, address: Vaddr, count: usize) -> Result<Vec<IoVec>> {
+pub fn read_iovecs(ctx: &Context, address: Vaddr, count: usize) -> Result<Vec<IoVec>> {
     const IOV_MAX: usize = 1024;
     if count > IOV_MAX {
         return Err(EINVAL);

@@ -229,6 +229,7 @@ fn all_arguments(call: Sysno) -> &'static [Arg] {
         Sysno::setsockopt => &[Fd, Choice(flags::SOCKET_LEVELS), Int, Bytes(4), Unsigned],
         Sysno::getsockopt => &[Fd, Choice(flags::SOCKET_LEVELS), Int, OutInt, OutInt],
         Sysno::clone => &[CloneFlags, Pointer, Pointer, Pointer, Pointer],
+        Sysno::unshare => &[Flags(flags::CLONE)],
         Sysno::clone3 => &[Pointer, Unsigned],
         Sysno::execve => &[Text, Texts, TextCount],
         Sysno::execveat => &[DirFd, Text, Texts, TextCount, Flags(flags::AT)],
@@ -314,6 +315,9 @@ fn all_arguments(call: Sysno) -> &'static [Arg] {
         Sysno::pidfd_send_signal => &[Fd, Signal, SignalInfo, Hex],
         Sysno::pidfd_getfd => &[Fd, Fd, Hex],
         Sysno::close_range => &[Unsigned, Unsigned, Hex],
+        Sysno::kcmp => &[Int, Int, Int, Hex, Hex],
+        Sysno::process_vm_readv | Sysno::process_vm_writev => &[Int, Pointer, Unsigned, Pointer, Unsigned, Hex],
+        Sysno::membarrier => &[Hex, Hex],
         _ => &[Hex, Hex, Hex, Hex, Hex, Hex],
     }
 }

@@ -90,6 +90,20 @@ struct State {
     heap_end: Vaddr,
     /// How new mappings are locked (`mlockall(2)` `MCL_FUTURE`).
     lock_future: Traits,
+    barriers: Barriers,
+}
+
+bitflags::bitflags! {
+    /// The memory barriers of all CPUs that a process has registered for (`membarrier(2)`). A child has its parent's, a new program none.
+    #[derive(Clone, Copy, Default, PartialEq, Eq)]
+    pub struct Barriers: u8 {
+        /// Those that others ask for.
+        const GLOBAL = 1;
+        /// Its own.
+        const PRIVATE = 2;
+        /// Its own, serializing instructions as well.
+        const SYNC_CORE = 4;
+    }
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -97,7 +111,13 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 impl AddressSpace {
     /// An empty address space.
     pub fn new() -> Arc<Self> {
-        Self::with_state(State { mappings: Mappings::new(), heap_start: 0, heap_end: 0, lock_future: Traits::empty() })
+        Self::with_state(State {
+            mappings: Mappings::new(),
+            heap_start: 0,
+            heap_end: 0,
+            lock_future: Traits::empty(),
+            barriers: Barriers::empty(),
+        })
     }
 
     fn with_state(state: State) -> Arc<Self> {
@@ -116,6 +136,16 @@ impl AddressSpace {
     /// OSTD's part: the page table.
     pub fn space(&self) -> &Arc<VmSpace> {
         &self.space
+    }
+
+    /// The memory barriers that the process has registered for.
+    pub fn barriers(&self) -> Barriers {
+        self.state.read().barriers
+    }
+
+    /// Registers it for more of them.
+    pub fn register(&self, barriers: Barriers) {
+        self.state.write().barriers |= barriers;
     }
 
     fn count_mapped(&self, pages: usize) {

@@ -4,17 +4,35 @@
 //! lines, `process_vm_readv(2)`.
 //!
 //! As for a debugger protections do not count, except that nothing is written to a file or shared memory that the program
-//! itself may not write to: then the access ends there.
+//! itself may not write to: then the access ends there. `process_vm_readv(2)` and `process_vm_writev(2)` may only what the program may.
 
 use ostd::mm::{UFrame, io::util::HasVmReaderWriter};
 
 use super::{AddressSpace, Fault, mapping::Protection};
 use crate::prelude::*;
 
+/// What an access may do.
+#[derive(Clone, Copy, PartialEq)]
+enum Rights {
+    /// What a debugger may.
+    Debugger,
+    /// What the program itself may.
+    Owner,
+}
+
 impl AddressSpace {
     /// Fills `bytes` from `address` on, as far as that is possible. The answer is how far.
     pub fn read_remote_part(&self, address: Vaddr, bytes: &mut [u8]) -> usize {
-        self.access_remote(address, bytes.len(), false, |frame, offset, done, len| {
+        self.read_remote_as(address, bytes, Rights::Debugger)
+    }
+
+    /// [`Self::read_remote_part`] of what the program itself may read.
+    pub fn read_as_owner(&self, address: Vaddr, bytes: &mut [u8]) -> usize {
+        self.read_remote_as(address, bytes, Rights::Owner)
+    }
+
+    fn read_remote_as(&self, address: Vaddr, bytes: &mut [u8], rights: Rights) -> usize {
+        self.access_remote(address, bytes.len(), false, rights, |frame, offset, done, len| {
             let mut reader = frame.reader();
             reader.skip(offset).limit(len);
             reader.read(&mut VmWriter::from(&mut bytes[done..done + len]));
@@ -31,7 +49,16 @@ impl AddressSpace {
 
     /// Stores `bytes` at `address` on, as far as that is possible. The answer is how far.
     pub fn write_remote_part(&self, address: Vaddr, bytes: &[u8]) -> usize {
-        self.access_remote(address, bytes.len(), true, |frame, offset, done, len| {
+        self.write_remote_as(address, bytes, Rights::Debugger)
+    }
+
+    /// [`Self::write_remote_part`] of what the program itself may write to.
+    pub fn write_as_owner(&self, address: Vaddr, bytes: &[u8]) -> usize {
+        self.write_remote_as(address, bytes, Rights::Owner)
+    }
+
+    fn write_remote_as(&self, address: Vaddr, bytes: &[u8], rights: Rights) -> usize {
+        self.access_remote(address, bytes.len(), true, rights, |frame, offset, done, len| {
             let mut writer = frame.writer();
             writer.skip(offset).limit(len);
             writer.write(&mut VmReader::from(&bytes[done..done + len]));
@@ -44,6 +71,7 @@ impl AddressSpace {
         address: Vaddr,
         len: usize,
         write: bool,
+        rights: Rights,
         mut copy: impl FnMut(&UFrame, usize, usize, usize),
     ) -> usize {
         let mut done = 0;
@@ -53,7 +81,7 @@ impl AddressSpace {
             };
             let offset = at % PAGE_SIZE;
             let part = (PAGE_SIZE - offset).min(len - done);
-            if self.access_page(at, write, |frame| copy(frame, offset, done, part)).is_err() {
+            if self.access_page(at, write, rights, |frame| copy(frame, offset, done, part)).is_err() {
                 break;
             }
             done += part;
@@ -67,10 +95,13 @@ impl AddressSpace {
         &self,
         address: Vaddr,
         write: bool,
+        rights: Rights,
         action: impl FnOnce(&UFrame),
     ) -> core::result::Result<(), Fault> {
         self.with_mapping(address, |mapping, page| {
-            if write && mapping.is_shared() && !mapping.protection.contains(Protection::WRITE) {
+            let wanted = if write { Protection::WRITE } else { Protection::READ };
+            let is_bound = rights == Rights::Owner || (write && mapping.is_shared());
+            if is_bound && !mapping.protection.contains(wanted) {
                 return Err(Fault::NotPermitted);
             }
             loop {

@@ -373,7 +373,7 @@ fn switch_to(ctx: &Context, image: Image) {
     ctx.local.set_gs_base(0);
 }
 
-/// Descriptors are no longer shared after `execve(2)`, and those marked close.
+/// Descriptors are no longer shared after `execve(2)`, and those marked close, as by `close(2)`.
 fn unshare_files(ctx: &Context) {
     let mut files = ctx.files();
     // One is this one, two are the thread's own.
@@ -381,5 +381,7 @@ fn unshare_files(ctx: &Context) {
         files = Arc::new(files.duplicate());
         ctx.replace_files(files.clone());
     }
-    drop(files.remove_where(0..=usize::MAX, |_, close_on_exec| close_on_exec));
+    for description in files.remove_where(0..=usize::MAX, |_, close_on_exec| close_on_exec) {
+        crate::fs::locks::release_on_close(&files, &description);
+    }
 }
