@@ -947,3 +947,68 @@ TEST(body_unshare_of_what_cannot_be_copied) {
     FAILS(unshare(CLONE_VFORK), EINVAL);
     FAILS(unshare(1), EINVAL);
 }
+
+// ---- affinity -----------------------------------------------------------------------------------------------------------
+
+// The CPUs that this process may use; with only one there is nothing to see.
+static int cpus_of(cpu_set_t *set) {
+    OK(sched_getaffinity(0, sizeof *set, set));
+    if (CPU_COUNT(set) < 2)
+        SKIP("needs two CPUs");
+    return CPU_COUNT(set);
+}
+
+static int nth_cpu(const cpu_set_t *set, int n) {
+    for (int cpu = 0;; cpu++)
+        if (CPU_ISSET(cpu, set) && n-- == 0)
+            return cpu;
+}
+
+static int cpu_now(void) {
+    unsigned cpu;
+    OK(syscall(SYS_getcpu, &cpu, NULL, NULL));
+    return (int)cpu;
+}
+
+static void stay_on(pid_t tid, int cpu) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    OK(sched_setaffinity(tid, sizeof one, &one));
+}
+
+TEST(body_affinity_moves_the_caller_at_once) {
+    cpu_set_t all;
+    int count = cpus_of(&all);
+    for (int i = 0; i < 200; i++) {
+        stay_on(0, nth_cpu(&all, i % count));
+        CHECK_EQ(cpu_now(), nth_cpu(&all, i % count));
+    }
+}
+
+static _Atomic int runner_cpu, runner_tid;
+
+static void *run_for_ever(void *unused) {
+    runner_tid = gettid_();
+    for (;;)
+        runner_cpu = cpu_now();
+    return unused;
+}
+
+TEST(body_affinity_moves_another_thread) {
+    cpu_set_t all;
+    int count = cpus_of(&all);
+    thread_run(run_for_ever, NULL);
+    while (runner_tid == 0)
+        sched_yield();
+    for (int i = 0; i < 20; i++) {
+        int cpu = nth_cpu(&all, i % count);
+        stay_on(runner_tid, cpu);
+        for (int k = 0; k < 5000 && runner_cpu != cpu; k++)
+            sleep_ms(1);
+        for (int k = 0; k < 3; k++) {
+            CHECK_EQ(runner_cpu, cpu);
+            sleep_ms(1);
+        }
+    }
+}

@@ -6,10 +6,12 @@
 #include <dirent.h>
 #include <limits.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 static char text[65536];
 
@@ -273,4 +275,50 @@ TEST(body_proc_mounts_are_polled_for_changes) {
     sleeper_join(&s);
     CHECK_EQ(ask(mounts), changed);
     CHECK_EQ(ask(mounts), always);
+}
+
+static void expect_lock(int fd, const char *format, int pid) {
+    static char text[65536], want[200], line[400];
+    struct stat status;
+    OK(fstat(fd, &status));
+    snprintf(want, sizeof want, format, pid, major(status.st_dev), minor(status.st_dev), (unsigned long)status.st_ino);
+    FILE *locks = fopen("/proc/locks", "r");
+    CHECK(locks != NULL);
+    for (text[0] = 0; fgets(line, sizeof line, locks);) {
+        strncat(text, line, sizeof text - strlen(text) - 1);
+        if (strcmp(strchr(line, ':') + 2, want) == 0) {
+            fclose(locks);
+            return;
+        }
+    }
+    check_failed(__FILE__, __LINE__, "no \"%s\" in: %s", want, text);
+}
+
+static int locked_file(void) {
+    char path[] = "/tmp/locks-XXXXXX";
+    int fd = (int)OK(mkstemp(path));
+    OK(unlink(path));
+    return fd;
+}
+
+static void wait_for_lock(void *fd) {
+    struct flock lock = {.l_type = F_RDLCK, .l_start = 2};
+    OK(fcntl((int)(intptr_t)fd, F_SETLKW, &lock));
+}
+
+TEST(body_locks) {
+    int posix = locked_file(), description = locked_file(), whole = locked_file();
+    struct flock lock = {.l_type = F_WRLCK};
+    OK(fcntl(posix, F_SETLK, &lock));
+    lock = (struct flock){.l_type = F_RDLCK, .l_start = 5, .l_len = 10};
+    OK(fcntl(description, F_OFD_SETLK, &lock));
+    OK(flock(whole, LOCK_SH));
+    expect_lock(posix, "POSIX  ADVISORY  WRITE %d %02x:%02x:%lu 0 EOF\n", getpid());
+    expect_lock(description, "OFDLCK ADVISORY  READ %d %02x:%02x:%lu 5 14\n", -1);
+    expect_lock(whole, "FLOCK  ADVISORY  READ %d %02x:%02x:%lu 0 EOF\n", getpid());
+    pid_t child = fork_run(wait_for_lock, (void *)(intptr_t)posix);
+    await_asleep(child, child);
+    expect_lock(posix, "-> POSIX  ADVISORY  READ %d %02x:%02x:%lu 2 EOF\n", child);
+    OK(close(posix));
+    join_child(child);
 }

@@ -535,3 +535,35 @@ TEST(body_sendfile_and_splice) {
     await_readable(s.w);
     HEAR(s.w, "piped");
 }
+
+TEST(body_the_segment_of_a_connection) {
+    int listener = tcp();
+    FAILS(setsockopt(listener, IPPROTO_TCP, TCP_MAXSEG, &(int){87}, sizeof(int)), EINVAL);
+    FAILS(setsockopt(listener, IPPROTO_TCP, TCP_MAXSEG, &(int){32768}, sizeof(int)), EINVAL);
+    for (int bytes = 88; bytes > 0; bytes -= 88) {
+        set_int(listener, IPPROTO_TCP, TCP_MAXSEG, bytes);
+        CHECK_EQ(get_int(listener, IPPROTO_TCP, TCP_MAXSEG), bytes);
+    }
+    set_int(listener, IPPROTO_TCP, TCP_MAXSEG, 0);
+    CHECK_EQ(get_int(listener, IPPROTO_TCP, TCP_MAXSEG), 536);
+    set_int(listener, IPPROTO_TCP, TCP_MAXSEG, 800);
+    bind4(listener, local4(0));
+    OK(listen(listener, 2));
+    // The smaller of the two wishes, less the time stamps, is that of both.
+    int client = tcp_client(listener), server = (int)OK(accept(listener, NULL, NULL));
+    CHECK_EQ(get_int(client, IPPROTO_TCP, TCP_MAXSEG), 788);
+    CHECK_EQ(get_int(server, IPPROTO_TCP, TCP_MAXSEG), 788);
+    client = tcp();
+    set_int(client, IPPROTO_TCP, TCP_MAXSEG, 700);
+    OK(connect4(client, local4(port_of(listener))));
+    server = (int)OK(accept(listener, NULL, NULL));
+    CHECK_EQ(get_int(client, IPPROTO_TCP, TCP_MAXSEG), 688);
+    CHECK_EQ(get_int(server, IPPROTO_TCP, TCP_MAXSEG), 688);
+    // Too late for this one.
+    set_int(client, IPPROTO_TCP, TCP_MAXSEG, 600);
+    CHECK_EQ(get_int(client, IPPROTO_TCP, TCP_MAXSEG), 688);
+    // Not too late for the next.
+    set_int(listener, IPPROTO_TCP, TCP_MAXSEG, 500);
+    client = tcp_client(listener);
+    CHECK_EQ(get_int(client, IPPROTO_TCP, TCP_MAXSEG), 488);
+}

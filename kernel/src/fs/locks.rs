@@ -53,7 +53,7 @@ impl Owner {
 pub struct Lock {
     /// Who holds it.
     pub owner: Owner,
-    /// The process that set it, as `F_GETLK` reports; `None` for description locks.
+    /// The process that set it, as `F_GETLK` reports; `None` for record locks of a description.
     pub pid: Option<Pid>,
     /// Whether it excludes all others (`F_WRLCK`, `LOCK_EX`).
     pub is_exclusive: bool,
@@ -103,6 +103,21 @@ pub fn conflict(inode: &Arc<dyn Inode>, wanted: &Lock) -> Option<Lock> {
     let held = &table.get(&key(inode))?.held;
     let in_the_way = held.iter().filter(|lock| lock.conflicts(wanted));
     in_the_way.min_by_key(|lock| lock.start).copied()
+}
+
+/// Every lock with its file and those that wait for it (`/proc/locks`).
+pub fn all() -> Vec<(Arc<dyn Inode>, Lock, Vec<Lock>)> {
+    let table = TABLE.lock();
+    let waiting = WAITING.lock();
+    let locks = table.values().flat_map(|file| file.held.iter().map(move |lock| (file, lock)));
+    let with_waiters = locks.map(|(file, held)| {
+        let waits = |(lock, inode): &&(Lock, Arc<dyn Inode>)| {
+            let first = || file.held.iter().find(|other| other.conflicts(lock));
+            Arc::ptr_eq(inode, &file.inode) && first() == Some(held)
+        };
+        (file.inode.clone(), *held, waiting.iter().filter(waits).map(|(lock, _)| *lock).collect())
+    });
+    with_waiters.collect()
 }
 
 /// Takes a lock, replacing what the owner holds of the range.

@@ -42,12 +42,20 @@ pub mod name {
     pub const ACCEPTCONN: i32 = 30;
     pub const SNDBUFFORCE: i32 = 32;
     pub const RCVBUFFORCE: i32 = 33;
+    pub const TIMESTAMPNS: i32 = 35;
     pub const MARK: i32 = 36;
+    pub const TIMESTAMPING: i32 = 37;
     pub const PROTOCOL: i32 = 38;
     pub const DOMAIN: i32 = 39;
+    pub const RXQ_OVFL: i32 = 40;
+    pub const SELECT_ERR_QUEUE: i32 = 45;
     pub const INCOMING_CPU: i32 = 49;
     pub const COOKIE: i32 = 57;
     pub const PEERGROUPS: i32 = 59;
+    pub const TXTIME: i32 = 61;
+    pub const TIMESTAMP_NEW: i32 = 63;
+    pub const TIMESTAMPNS_NEW: i32 = 64;
+    pub const TIMESTAMPING_NEW: i32 = 65;
 }
 
 /// The values. Relaxed: an option orders nothing else.
@@ -65,7 +73,11 @@ pub struct Options {
     broadcasts: AtomicBool,
     takes_urgent_inline: AtomicBool,
     passes_credentials: AtomicBool,
-    passes_timestamps: AtomicBool,
+    timestamps: Timestamps,
+    reports_drops: AtomicBool,
+    selects_errors: AtomicBool,
+    /// `SO_TXTIME`: whether it is set, the flags, and the clock.
+    txtime: AtomicU64,
     does_not_route: AtomicBool,
     is_debugged: AtomicBool,
     /// Whether it is bound to the loopback interface: there is no other.
@@ -111,7 +123,10 @@ impl Options {
             broadcasts: AtomicBool::new(false),
             takes_urgent_inline: AtomicBool::new(false),
             passes_credentials: AtomicBool::new(false),
-            passes_timestamps: AtomicBool::new(false),
+            timestamps: Timestamps::default(),
+            reports_drops: AtomicBool::new(false),
+            selects_errors: AtomicBool::new(false),
+            txtime: AtomicU64::new(0),
             does_not_route: AtomicBool::new(false),
             is_debugged: AtomicBool::new(false),
             is_bound_to_device: AtomicBool::new(false),
@@ -188,9 +203,24 @@ impl Options {
         self.passes_credentials.store(passes, Relaxed);
     }
 
-    /// `SO_TIMESTAMP`
-    pub fn passes_timestamps(&self) -> bool {
-        self.passes_timestamps.load(Relaxed)
+    /// The options about time stamps.
+    pub fn timestamps(&self) -> &Timestamps {
+        &self.timestamps
+    }
+
+    /// `SO_RXQ_OVFL`
+    pub fn reports_drops(&self) -> bool {
+        self.reports_drops.load(Relaxed)
+    }
+
+    /// `SO_SELECT_ERR_QUEUE`
+    pub fn selects_errors(&self) -> bool {
+        self.selects_errors.load(Relaxed)
+    }
+
+    /// Whether `SO_TXTIME` is set.
+    pub fn has_txtime(&self) -> bool {
+        self.txtime.load(Relaxed) & TXTIME_SET != 0
     }
 
     /// `SO_LINGER`: seconds, if on.
@@ -241,7 +271,13 @@ impl Options {
             name::KEEPALIVE => self.keeps_alive.store(is_on, Relaxed),
             name::OOBINLINE => self.takes_urgent_inline.store(is_on, Relaxed),
             name::PASSCRED => self.passes_credentials.store(is_on, Relaxed),
-            name::TIMESTAMP => self.passes_timestamps.store(is_on, Relaxed),
+            name::TIMESTAMP | name::TIMESTAMPNS | name::TIMESTAMP_NEW | name::TIMESTAMPNS_NEW => {
+                self.timestamps.set_kind(name, is_on)
+            }
+            name::TIMESTAMPING | name::TIMESTAMPING_NEW => self.timestamps.set_flags(name, number.cast_unsigned())?,
+            name::RXQ_OVFL => self.reports_drops.store(is_on, Relaxed),
+            name::SELECT_ERR_QUEUE => self.selects_errors.store(is_on, Relaxed),
+            name::TXTIME => self.set_txtime(ctx, value)?,
             name::SNDBUF => self.send_buffer.store(doubled(number, settings::SEND_MAX.get(), MIN_SEND_BUFFER), Relaxed),
             name::RCVBUF => {
                 self.receive_buffer.store(doubled(number, settings::RECEIVE_MAX.get(), MIN_RECEIVE_BUFFER), Relaxed)
@@ -273,6 +309,27 @@ impl Options {
             }
             _ => return Err(ENOPROTOOPT),
         }
+        Ok(())
+    }
+
+    /// `SO_TXTIME`: that messages will say when they are to be sent. It is kept, and those times are accepted: the loopback has no queue that
+    /// would heed them, on Linux either.
+    ///
+    /// # Errors
+    /// `EINVAL` for an unknown clock or flag; `EPERM` for another clock than the monotonic one, without privilege.
+    fn set_txtime(&self, ctx: &Context, value: &[u8]) -> Result<()> {
+        const CLOCK_MONOTONIC: i32 = 1;
+        const CLOCKS: i32 = 16;
+        const KNOWN_FLAGS: i32 = 3;
+        let (clock, flags) = (decode_int(value)?, decode_int(value.get(4..).ok_or(EINVAL)?)?);
+        if value.len() != 8 || flags & !KNOWN_FLAGS != 0 || !(0..CLOCKS).contains(&clock) {
+            return Err(EINVAL);
+        }
+        if clock != CLOCK_MONOTONIC && !ctx.credentials().has(Capabilities::NET_ADMIN) {
+            return Err(EPERM);
+        }
+        self.txtime
+            .store(TXTIME_SET | u64::from(flags.cast_unsigned()) << 32 | u64::from(clock.cast_unsigned()), Relaxed);
         Ok(())
     }
 
@@ -310,7 +367,16 @@ impl Options {
             name::KEEPALIVE => flag(&self.keeps_alive),
             name::OOBINLINE => flag(&self.takes_urgent_inline),
             name::PASSCRED => flag(&self.passes_credentials),
-            name::TIMESTAMP => flag(&self.passes_timestamps),
+            name::TIMESTAMP | name::TIMESTAMPNS | name::TIMESTAMP_NEW | name::TIMESTAMPNS_NEW => {
+                i32::from(self.timestamps.shows(name))
+            }
+            name::TIMESTAMPING | name::TIMESTAMPING_NEW => {
+                // With the number of a hardware clock, which there is none of.
+                return Ok(u64::from(self.timestamps.flags()).to_ne_bytes().to_vec());
+            }
+            name::RXQ_OVFL => flag(&self.reports_drops),
+            name::SELECT_ERR_QUEUE => flag(&self.selects_errors),
+            name::TXTIME => return Ok((self.txtime.load(Relaxed) & !TXTIME_SET).to_ne_bytes().to_vec()),
             name::SNDBUF => self.send_buffer().cast_signed(),
             name::RCVBUF => self.receive_buffer().cast_signed(),
             name::RCVLOWAT => self.receive_low_water(),
@@ -336,6 +402,65 @@ impl Options {
             _ => return Err(ENOPROTOOPT),
         };
         Ok(number.to_ne_bytes().to_vec())
+    }
+}
+
+/// The bit of [`Options::txtime`] that says that there is a time.
+const TXTIME_SET: u64 = 1 << 63;
+
+/// What a socket tells of when datagrams came: by one of four control messages, or by a fifth (Linux's `timestamping.rst`).
+#[derive(Default)]
+pub struct Timestamps {
+    /// The option that was set last, or 0.
+    kind: AtomicI32,
+    /// `SO_TIMESTAMPING`
+    flags: AtomicU32,
+    /// By which of its two names it was set.
+    flags_name: AtomicI32,
+}
+
+impl Timestamps {
+    /// Stamps are taken in software when something arrives.
+    const RX_SOFTWARE: u32 = 1 << 3;
+    /// Those are told of.
+    const SOFTWARE: u32 = 1 << 4;
+    /// Stamps by hardware, which there are none of, and telling of them.
+    const HARDWARE: u32 = 1 | 1 << 2 | 1 << 5 | 1 << 6;
+
+    fn set_kind(&self, name: i32, is_on: bool) {
+        self.kind.store(if is_on { name } else { 0 }, Relaxed);
+    }
+
+    /// # Errors
+    /// `EINVAL` for what is unknown, and for stamps of what is sent.
+    fn set_flags(&self, name: i32, flags: u32) -> Result<()> {
+        if flags & !(Self::RX_SOFTWARE | Self::SOFTWARE | Self::HARDWARE) != 0 {
+            return Err(EINVAL);
+        }
+        self.flags.store(flags, Relaxed);
+        self.flags_name.store(name, Relaxed);
+        Ok(())
+    }
+
+    fn flags(&self) -> u32 {
+        self.flags.load(Relaxed)
+    }
+
+    /// Which of `SO_TIMESTAMP`, `SO_TIMESTAMPNS` and their later likes is set; the control message has the same number.
+    pub fn kind(&self) -> Option<i32> {
+        Some(self.kind.load(Relaxed)).filter(|kind| *kind != 0)
+    }
+
+    /// What `getsockopt(2)` shows of these four. As on Linux, the last of them shows as the one before it, too.
+    fn shows(&self, name: i32) -> bool {
+        let kind = self.kind();
+        kind == Some(name) || name == name::TIMESTAMP_NEW && kind == Some(name::TIMESTAMPNS_NEW)
+    }
+
+    /// The name of `SO_TIMESTAMPING` if it tells of stamps.
+    pub fn timestamping(&self) -> Option<i32> {
+        let is_taken = self.flags() & Self::RX_SOFTWARE != 0 || self.kind().is_some();
+        (is_taken && self.flags() & Self::SOFTWARE != 0).then(|| self.flags_name.load(Relaxed))
     }
 }
 

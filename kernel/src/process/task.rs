@@ -14,13 +14,16 @@ use core::cell::{Cell, RefCell};
 
 use ostd::{
     arch::cpu::context::{FpuContext, FsBase, GsBase, UserContext},
+    cpu::PinCurrentCpu,
     irq::{DisabledLocalIrqGuard, disable_local},
-    task::{CurrentTask, Task, TaskOptions, inject_post_schedule_handler, inject_pre_schedule_handler},
+    task::{
+        CurrentTask, Task, TaskOptions, disable_preempt, inject_post_schedule_handler, inject_pre_schedule_handler,
+    },
     user::{ReturnReason, UserMode},
 };
 
 use super::{Thread, Work, exit};
-use crate::{context::Lasting, prelude::*, sched, signal, syscall, vm::AddressSpace};
+use crate::{context::Lasting, prelude::*, sched, signal, syscall, time::Deadline, vm::AddressSpace};
 
 /// What OSTD keeps as every task's shared data.
 #[derive(Clone)]
@@ -326,6 +329,15 @@ fn run_program(ctx: &Context, user_mode: &mut UserMode) -> Flow {
     }
 }
 
+/// Leaves a CPU that is no longer allowed: short sleeps, after which the scheduler places the thread anew. One that is over before the thread has left
+/// the CPU changes nothing.
+fn leave_forbidden_cpu(ctx: &Context) {
+    const NANOS: u64 = 20_000;
+    while !ctx.thread.sched.may_run_on(disable_preempt().current_cpu()) {
+        ctx.sleep_until(Deadline::after_nanos(NANOS));
+    }
+}
+
 /// Sees to what was requested of the thread; an answer leaves the program.
 fn see_to_work(ctx: &Context, regs: &mut UserContext) -> Option<Flow> {
     if ctx.thread.is_requested(Work::FLOW) {
@@ -341,6 +353,10 @@ fn see_to_work(ctx: &Context, regs: &mut UserContext) -> Option<Flow> {
     if ctx.thread.is_requested(Work::CPU_TIME) {
         ctx.thread.clear_work(Work::CPU_TIME);
         signal::check_cpu_timers(ctx);
+    }
+    if ctx.thread.is_requested(Work::MOVE) {
+        ctx.thread.clear_work(Work::MOVE);
+        leave_forbidden_cpu(ctx);
     }
     if ctx.thread.is_requested(Work::SIGNAL) {
         signal::handle_pending(ctx, regs);

@@ -63,6 +63,8 @@ bitflags::bitflags! {
         const FLOW = 4;
         /// A timer on CPU time may be due. Does not end sleeps.
         const CPU_TIME = 8;
+        /// It may no longer run on this CPU. Does not end sleeps.
+        const MOVE = 16;
         /// What ends interruptible sleeps.
         const INTERRUPTS = Self::SIGNAL.bits() | Self::EXIT.bits();
     }

@@ -219,7 +219,7 @@ pub fn sys_flock(ctx: &Context, fd: Fd, operation: u32) -> Result<isize> {
         return Ok(0);
     }
     file.note_locks();
-    let wanted = Lock { owner, pid: None, is_exclusive: kind == EXCLUSIVE, start: 0, end: u64::MAX };
+    let wanted = Lock { owner, pid: Some(ctx.process.pid), is_exclusive: kind == EXCLUSIVE, start: 0, end: u64::MAX };
     if locks::conflict(file.inode(), &wanted).is_some() {
         // A conversion gives the old lock up first: it is not atomic (flock(2)).
         locks::release(file.inode(), owner);

@@ -10,9 +10,9 @@ use crate::{
     context::MAX_RW_COUNT,
     file::{Description, IoDst, IoSrc, table::Fd},
     net::{
-        ControlMessage, Incoming, MsgFlags, Outgoing, Socket, SocketAddress, address,
+        ControlMessage, Family, Incoming, MsgFlags, Outgoing, Socket, SocketAddress, address,
         message::{Receive, UserCredentials},
-        options::SOL_SOCKET,
+        options::{SOL_SOCKET, name},
     },
     prelude::*,
     time::{Deadline, types::Timespec},
@@ -226,7 +226,9 @@ fn send_message(
             Some(SocketAddress::read(ctx, name, len as i32)?)
         }
     };
-    let control = read_control(ctx, header.control, header.control_len)?;
+    let common = socket.common();
+    let has_txtime = common.options.has_txtime() && matches!(common.family, Family::Inet | Family::Inet6);
+    let control = read_control(ctx, header.control, header.control_len, has_txtime)?;
     socket.send(ctx, &mut src, outgoing(description, MsgFlags::from_bits_retain(flags), destination, control))
 }
 
@@ -271,8 +273,8 @@ fn receive_message(
     Ok(count)
 }
 
-/// Reads the control messages of `sendmsg(2)`.
-fn read_control(ctx: &Context, address: Vaddr, len: usize) -> Result<Vec<ControlMessage>> {
+/// Reads the control messages of `sendmsg(2)`. `has_txtime`: one may be a time to send at.
+fn read_control(ctx: &Context, address: Vaddr, len: usize, has_txtime: bool) -> Result<Vec<ControlMessage>> {
     if address == 0 || len == 0 {
         return Ok(Vec::new());
     }
@@ -286,7 +288,11 @@ fn read_control(ctx: &Context, address: Vaddr, len: usize) -> Result<Vec<Control
     while rest.len() >= size_of::<CmsgHdr>() {
         let header: CmsgHdr = VmReader::from(rest).read_val()?;
         let data = rest.get(size_of::<CmsgHdr>()..header.len).ok_or(EINVAL)?;
-        add_control(ctx, &mut messages, &header, data)?;
+        match (header.level, header.kind) {
+            // At once, as on Linux where there is no queue that would heed it.
+            (SOL_SOCKET, name::TXTIME) if has_txtime && data.len() == size_of::<u64>() => {}
+            _ => add_control(ctx, &mut messages, &header, data)?,
+        }
         rest = rest.get(aligned(header.len)..).unwrap_or(&[]);
     }
     Ok(messages)

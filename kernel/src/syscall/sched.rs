@@ -7,11 +7,11 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use ostd::{cpu::PinCurrentCpu, task::Task, util::id_set::Id};
+use ostd::{task::Task, util::id_set::Id};
 
 use crate::{
     prelude::*,
-    process::{Process, Thread, credentials::Capabilities, table},
+    process::{Process, Thread, Work, credentials::Capabilities, table},
     time::{TICK_NANOS, types::Timespec},
 };
 
@@ -81,17 +81,10 @@ pub fn sys_sched_setaffinity(ctx: &Context, pid: i32, len: usize, mask: Vaddr) -
         return Err(EINVAL);
     }
     target.sched.set_affinity(affinity);
-    let is_self = Arc::ptr_eq(&target, &ctx.thread);
-    if is_self && !target.sched.may_run_on(ostd::task::disable_preempt().current_cpu()) {
-        move_away(ctx);
+    if target.sched.last_cpu().is_some_and(|cpu| !target.sched.may_run_on(cpu)) {
+        target.request(Work::MOVE);
     }
     Ok(0)
-}
-
-/// Leaves a CPU that is no longer allowed: a sleep of no length, after which the scheduler places the thread anew.
-fn move_away(ctx: &Context) {
-    let soon = crate::time::Deadline::after_nanos(1);
-    ctx.sleep_until(soon);
 }
 
 /// # Errors

@@ -40,6 +40,7 @@ const ENTRIES: &[(&str, Entry)] = &[
     ("devices", Entry::Text(system::devices)),
     ("filesystems", Entry::Text(system::filesystems)),
     ("interrupts", Entry::Text(system::interrupts)),
+    ("locks", Entry::Text(system::locks)),
     ("loadavg", Entry::Text(system::loadavg)),
     ("meminfo", Entry::Text(system::meminfo)),
     ("partitions", Entry::Text(system::partitions)),

@@ -7,7 +7,12 @@ use core::fmt::Write;
 
 use ostd::arch::{cpu::cpuid::cpuid, tsc_freq};
 
-use super::super::{mount, pseudo::text};
+use super::super::{
+    Inode,
+    locks::{self, Lock, Owner},
+    mount,
+    pseudo::text,
+};
 use crate::{
     cmdline,
     prelude::*,
@@ -32,6 +37,36 @@ pub(super) fn uptime(_ctx: &Context) -> Result<Vec<u8>> {
     let idle: u64 = (0..system::cpus()).map(|cpu| cpu_ticks(cpu).idle).sum();
     let up = now_monotonic() / NANOS_PER_TICK;
     text(format_args!("{}.{:02} {}.{:02}\n", up / 100, up % 100, idle / 100, idle % 100))
+}
+
+/// Every lock, and below it who waits for it.
+pub(super) fn locks(_ctx: &Context) -> Result<Vec<u8>> {
+    let mut out = String::new();
+    for (index, (inode, held, waiting)) in locks::all().iter().enumerate() {
+        show_lock(&mut out, index + 1, "", inode, held);
+        waiting.iter().for_each(|lock| show_lock(&mut out, index + 1, "-> ", inode, lock));
+    }
+    Ok(out.into_bytes())
+}
+
+fn show_lock(out: &mut String, index: usize, arrow: &str, inode: &Arc<dyn Inode>, lock: &Lock) {
+    let family = match lock.owner {
+        Owner::Process(_) => "POSIX ",
+        Owner::Description(_) => "OFDLCK",
+        Owner::Flock(_) => "FLOCK ",
+    };
+    let kind = if lock.is_exclusive { "WRITE" } else { "READ" };
+    let pid = lock.pid.map_or(-1, i64::from);
+    let (device, number) = (inode.base().device(), inode.base().number());
+    let _ = write!(
+        out,
+        "{index}: {arrow}{family} ADVISORY  {kind} {pid} {:02x}:{:02x}:{number} {} ",
+        device.major, device.minor, lock.start
+    );
+    let _ = match lock.end {
+        u64::MAX => writeln!(out, "EOF"),
+        end => writeln!(out, "{end}"),
+    };
 }
 
 pub(super) fn loadavg(_ctx: &Context) -> Result<Vec<u8>> {

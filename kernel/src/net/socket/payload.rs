@@ -2,8 +2,10 @@
 
 //! The bytes of one datagram.
 
+use core::ops::Range;
+
 use arrayvec::ArrayVec;
-use ostd::mm::{Frame, io::util::HasVmReaderWriter};
+use ostd::mm::{Frame, Infallible, io::util::HasVmReaderWriter};
 
 use crate::{
     file::{IoDst, IoSrc},
@@ -16,12 +18,27 @@ use crate::{
 pub enum Payload {
     /// At most [`SMALL`] bytes.
     Small(Vec<u8>),
-    /// Pages, and how many bytes of them count.
-    Pages(Arc<Pages>, usize),
+    /// Pages, and which bytes of them count.
+    Pages(Arc<Pages>, Range<usize>),
 }
 
 /// Pages of the [pool](page_pool).
 pub struct Pages(Vec<Frame<()>>);
+
+impl Pages {
+    /// The first bytes of `range`, as far as one copy goes.
+    fn readers(&self, range: &Range<usize>) -> ArrayVec<VmReader<'_, Infallible>, BULK_PAGES> {
+        let (first, mut within, mut left) = (range.start / PAGE_SIZE, range.start % PAGE_SIZE, range.len());
+        let mut readers = ArrayVec::new();
+        for page in self.0.iter().skip(first).take(BULK_PAGES.min((within + left).div_ceil(PAGE_SIZE))) {
+            let mut reader = page.reader();
+            reader.skip(within).limit(left);
+            (within, left) = (0, left - reader.remain());
+            readers.push(reader);
+        }
+        readers
+    }
+}
 
 impl Drop for Pages {
     fn drop(&mut self) {
@@ -61,14 +78,35 @@ impl Payload {
             }
             left -= count;
         }
-        Ok(Self::Pages(Arc::new(pages), len))
+        Ok(Self::Pages(Arc::new(pages), 0..len))
     }
 
     /// The number of bytes.
     pub fn len(&self) -> usize {
         match self {
             Self::Small(bytes) => bytes.len(),
-            Self::Pages(_, len) => *len,
+            Self::Pages(_, range) => range.len(),
+        }
+    }
+
+    /// A part of it, as if it had been copied in by itself.
+    pub fn part(&self, part: Range<usize>) -> Self {
+        let part = part.start.min(self.len())..part.end.min(self.len());
+        match self {
+            Self::Small(bytes) => Self::Small(bytes[part].to_vec()),
+            Self::Pages(pages, range) => {
+                let range = range.start + part.start..range.start + part.end;
+                if range.len() > SMALL {
+                    return Self::Pages(pages.clone(), range);
+                }
+                // So few bytes must not keep all the pages.
+                let mut bytes = alloc::vec![0; range.len()];
+                let mut writer = VmWriter::from(bytes.as_mut_slice());
+                for reader in &mut pages.readers(&range) {
+                    writer.write(reader);
+                }
+                Self::Small(bytes)
+            }
         }
     }
 
@@ -81,18 +119,13 @@ impl Payload {
         let mut copied = 0;
         match self {
             Self::Small(bytes) => copied = dst.write_slice(&bytes[..wanted])?,
-            Self::Pages(pages, _) => {
-                for group in pages.0.chunks(BULK_PAGES) {
-                    let mut readers: ArrayVec<_, BULK_PAGES> = ArrayVec::new();
-                    let mut planned = copied;
-                    for page in group {
-                        let mut reader = page.reader();
-                        reader.limit(wanted - planned);
-                        planned += reader.remain();
-                        readers.push(reader);
-                    }
-                    copied += dst.write_from(&mut readers)?;
-                    if copied < planned {
+            Self::Pages(pages, range) => {
+                while copied < wanted {
+                    let mut readers = pages.readers(&(range.start + copied..range.start + wanted));
+                    let planned: usize = readers.iter().map(VmReader::remain).sum();
+                    let count = dst.write_from(&mut readers)?;
+                    copied += count;
+                    if count < planned {
                         break;
                     }
                 }

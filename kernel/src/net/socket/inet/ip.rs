@@ -5,8 +5,10 @@
 //! Between programs of one machine most of them change nothing: there are no routers, and no packets to be cut. They are kept, and
 //! shown as they were set.
 
+use core::net::IpAddr;
+
 use super::{
-    IPPROTO_IP, IPPROTO_IPV6,
+    IPPROTO_IP, IPPROTO_IPV6, route,
     values::{Known, Values},
 };
 use crate::{
@@ -25,6 +27,7 @@ pub mod name {
     pub const IP_RECVTOS: i32 = 13;
     pub const IP_MTU: i32 = 14;
     pub const IP_TRANSPARENT: i32 = 19;
+    pub const IP_ORIGDSTADDR: i32 = 20;
     pub const IP_MULTICAST_IF: i32 = 32;
     pub const IP_MULTICAST_TTL: i32 = 33;
     pub const IP_MULTICAST_LOOP: i32 = 34;
@@ -45,12 +48,13 @@ pub mod name {
     pub const IPV6_HOPLIMIT: i32 = 52;
     pub const IPV6_RECVTCLASS: i32 = 66;
     pub const IPV6_TCLASS: i32 = 67;
+    pub const IPV6_ORIGDSTADDR: i32 = 74;
     pub const IP_TOS: i32 = 1;
     pub const IP_TTL: i32 = 2;
     pub const IPV6_UNICAST_HOPS: i32 = 16;
 }
 
-const COUNT: usize = 37;
+const COUNT: usize = 40;
 
 static TABLE: [Known; COUNT] = [
     Known::number(IPPROTO_IP, name::IP_TOS, 0, 0, 255),
@@ -64,12 +68,14 @@ static TABLE: [Known; COUNT] = [
     Known::flag(IPPROTO_IP, name::IP_RECVTOS, 0),
     Known::flag(IPPROTO_IP, 15, 0), // IP_FREEBIND
     Known::flag(IPPROTO_IP, name::IP_TRANSPARENT, 0),
-    Known::flag(IPPROTO_IP, 20, 0),           // IP_RECVORIGDSTADDR
+    Known::flag(IPPROTO_IP, name::IP_ORIGDSTADDR, 0),
     Known::number(IPPROTO_IP, 21, 0, 0, 255), // IP_MINTTL
     Known::flag(IPPROTO_IP, 24, 0),           // IP_BIND_ADDRESS_NO_PORT
     Known::number(IPPROTO_IP, name::IP_MULTICAST_TTL, 1, -1, 255),
     Known::flag(IPPROTO_IP, name::IP_MULTICAST_LOOP, 1),
-    Known::flag(IPPROTO_IP, 49, 1), // IP_MULTICAST_ALL
+    Known::flag(IPPROTO_IP, 49, 1),   // IP_MULTICAST_ALL
+    Known::flag(IPPROTO_IP, 26, 0),   // IP_RECVERR_RFC4884
+    Known::flag(IPPROTO_IPV6, 31, 0), // IPV6_RECVERR_RFC4884
     Known::number(IPPROTO_IPV6, name::IPV6_UNICAST_HOPS, -1, -1, 255),
     Known::number(IPPROTO_IPV6, name::IPV6_MULTICAST_HOPS, 1, -1, 255),
     Known::number(IPPROTO_IPV6, name::IPV6_MULTICAST_LOOP, 1, 0, 1),
@@ -88,6 +94,7 @@ static TABLE: [Known; COUNT] = [
     Known::flag(IPPROTO_IPV6, name::IPV6_RECVTCLASS, 0),
     Known::number(IPPROTO_IPV6, name::IPV6_TCLASS, 0, -1, 255),
     Known::flag(IPPROTO_IPV6, 70, 1), // IPV6_AUTOFLOWLABEL
+    Known::flag(IPPROTO_IPV6, name::IPV6_ORIGDSTADDR, 0),
     Known::flag(IPPROTO_IPV6, 76, 0), // IPV6_TRANSPARENT
     Known::flag(IPPROTO_IPV6, 78, 0), // IPV6_FREEBIND
 ];
@@ -162,18 +169,17 @@ impl IpOptions {
     /// The value of an option. `None`: it is none of these levels.
     ///
     /// # Errors
-    /// `ENOPROTOOPT` for an unknown option; `ENOTCONN` for the MTU of no connection.
-    pub fn get(&self, family: Family, is_connected: bool, level: i32, name: i32) -> Option<Result<Vec<u8>>> {
+    /// `ENOPROTOOPT` for an unknown option; `ENOTCONN` for the MTU without a peer.
+    pub fn get(&self, family: Family, peer: Option<IpAddr>, level: i32, name: i32) -> Option<Result<Vec<u8>>> {
         if !has_level(family, level) {
             return matches!(level, IPPROTO_IP | IPPROTO_IPV6).then_some(Err(ENOPROTOOPT));
         }
         let int = |value: i32| Ok(value.to_ne_bytes().to_vec());
         Some(match (level, name) {
             (IPPROTO_IP, name::IP_OPTIONS) => Ok(Vec::new()),
-            (IPPROTO_IP, name::IP_MTU) | (IPPROTO_IPV6, name::IPV6_MTU) if is_connected => {
-                int(super::route::LOOPBACK_MTU.cast_signed())
+            (IPPROTO_IP, name::IP_MTU) | (IPPROTO_IPV6, name::IPV6_MTU) => {
+                peer.ok_or(ENOTCONN).and_then(|peer| int(route::mtu(peer).cast_signed()))
             }
-            (IPPROTO_IP, name::IP_MTU) | (IPPROTO_IPV6, name::IPV6_MTU) => Err(ENOTCONN),
             (IPPROTO_IPV6, name::IPV6_ADDRFORM) => int(i32::from(family.number())),
             _ => match self.values.get(level, name) {
                 Some(-1) if matches!(name, name::IP_TTL | name::IPV6_UNICAST_HOPS) => int(DEFAULT_TTL),

@@ -13,6 +13,11 @@ pub const LOOPBACK_NAME: &str = "lo";
 /// Its largest packet.
 pub const LOOPBACK_MTU: u32 = 65536;
 
+/// The largest packet to `ip`: of IPv4 none is larger than its field for the length allows.
+pub fn mtu(ip: IpAddr) -> u32 {
+    if ip.is_ipv4() { LOOPBACK_MTU.min(0xffff) } else { LOOPBACK_MTU }
+}
+
 /// Whether `ip` is an address of this machine.
 pub fn is_local(ip: IpAddr) -> bool {
     ip.is_loopback()

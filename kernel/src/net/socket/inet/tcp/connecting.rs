@@ -95,7 +95,7 @@ impl TcpSocket {
                 claim
             }
         };
-        let listener = Listener::new(claim, self.pollee.clone(), backlog);
+        let listener = Listener::new(claim, self.pollee.clone(), backlog, self.options.max_segment());
         listener.claim().set_receiver(Some(Arc::downgrade(&listener)))?;
         self.phase.update(|phase| **phase = Phase::Listening(listener));
         Ok(())
@@ -170,6 +170,7 @@ impl TcpSocket {
             let claims = [Some(claim), Some(listener.claim().clone())];
             let connection = Connection::new(self.pollee.clone(), [local, destination], claims);
             self.apply_options_to(&connection, CLIENT);
+            connection.limit_segment(self.options.max_segment());
             listener.offer(&connection)?;
             connection
         };

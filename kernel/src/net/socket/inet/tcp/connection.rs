@@ -10,12 +10,16 @@
 //! # Concurrency
 //! See [`crate::stream`]: the bytes of a flow are copied under its producer or consumer, never under the lock of the state.
 
-use readiness::{IoEvents, Pollee, Tracked};
+use core::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
 
-use core::net::SocketAddr;
+use readiness::{IoEvents, Pollee, Tracked};
 
 use super::{
     super::ports::Claim,
+    info,
     listener::Listener,
     state::{Stage, State},
 };
@@ -39,6 +43,8 @@ pub struct Connection {
     pollees: [Arc<Pollee>; 2],
     /// The addresses of the sides, canonical.
     pub addresses: [SocketAddr; 2],
+    /// Bytes of a packet, see [`Self::limit_segment`]. Relaxed: it is shown and nothing else.
+    segment: AtomicU32,
     /// What keeps these addresses from others, while they are in use.
     claims: SpinLock<[Option<Claim<Listener>>; 2]>,
 }
@@ -72,7 +78,21 @@ impl Connection {
     ) -> Arc<Self> {
         let state = Tracked::with_pollees(state, pollees.clone());
         let ends = [Ends::new(0), Ends::new(0)];
-        Arc::new(Self { state, ends, pollees, addresses, claims: SpinLock::new(claims) })
+        let segment = AtomicU32::new(info::SEGMENT);
+        Arc::new(Self { state, ends, pollees, addresses, segment, claims: SpinLock::new(claims) })
+    }
+
+    /// One side wants no larger packets than of `bytes` (`TCP_MAXSEG`), in which the time stamps have to find room, too; 0 for any size.
+    pub fn limit_segment(&self, bytes: u32) {
+        const TIMESTAMPS: u32 = 12;
+        if bytes > 0 {
+            self.segment.fetch_min(bytes.saturating_sub(TIMESTAMPS), Relaxed);
+        }
+    }
+
+    /// Bytes that a packet would hold at most.
+    pub fn segment(&self) -> u32 {
+        self.segment.load(Relaxed)
     }
 
     /// The pollee of `side`, which is its socket's.

@@ -105,7 +105,8 @@ impl TcpSocket {
             Some(listener) => listener.fill(),
             None => (self.endpoint().map_or(0, |end| self.unacknowledged_segments(&end)), 0),
         };
-        let segment = if is_connected { SEGMENT } else { DEFAULT_SEGMENT.cast_unsigned() };
+        let connection = self.endpoint().filter(|_| is_connected).map(|end| end.connection);
+        let segment = connection.map_or(DEFAULT_SEGMENT.cast_unsigned(), |connection| connection.segment());
         let info = TcpInfo {
             state: state as u8,
             ca_state: 0,

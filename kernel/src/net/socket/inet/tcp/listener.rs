@@ -7,6 +7,8 @@
 //! ([`Listener::take`]). If the queue is full the connection waits, and is established when there is room: as if it had sent its
 //! SYN again at that very moment.
 
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
 use readiness::{IoEvents, Pollee, Readiness, Tracked};
 
 use super::{super::ports::Claim, connection::Connection};
@@ -16,6 +18,8 @@ use crate::prelude::*;
 pub struct Listener {
     queue: Tracked<Queue, 1, Arc<Pollee>>,
     claim: Claim<Listener>,
+    /// `TCP_MAXSEG`, 0 if it was not set. Relaxed, as all options.
+    max_segment: AtomicU32,
 }
 
 struct Queue {
@@ -44,10 +48,19 @@ impl Readiness for Queue {
 
 impl Listener {
     /// A listener at what `claim` is bound to.
-    pub fn new(claim: Claim<Listener>, pollee: Arc<Pollee>, backlog: usize) -> Arc<Self> {
+    pub fn new(claim: Claim<Listener>, pollee: Arc<Pollee>, backlog: usize, max_segment: u32) -> Arc<Self> {
         let queue =
             Queue { backlog, established: VecDeque::new(), waiting: VecDeque::new(), reserved: 0, is_closed: false };
-        Arc::new(Self { queue: Tracked::with_pollees(queue, [pollee]), claim })
+        Arc::new(Self {
+            queue: Tracked::with_pollees(queue, [pollee]),
+            claim,
+            max_segment: AtomicU32::new(max_segment),
+        })
+    }
+
+    /// `TCP_MAXSEG`, for connections to come.
+    pub fn set_max_segment(&self, bytes: u32) {
+        self.max_segment.store(bytes, Relaxed);
     }
 
     /// Where it listens.
@@ -69,6 +82,7 @@ impl Listener {
     /// # Errors
     /// `ECONNREFUSED` if it listens no more.
     pub fn offer(&self, connection: &Arc<Connection>) -> Result<()> {
+        connection.limit_segment(self.max_segment.load(Relaxed));
         self.queue.update(|queue| {
             if queue.is_closed {
                 return Err(ECONNREFUSED);

@@ -44,7 +44,7 @@ const COUNT: usize = 24;
 
 static TABLE: [Known; COUNT] = [
     Known::flag(IPPROTO_TCP, 1, 0), // TCP_NODELAY
-    Known::number(IPPROTO_TCP, TCP_MAXSEG, 0, 88, 32767),
+    Known::number(IPPROTO_TCP, TCP_MAXSEG, 0, 0, 32767),
     Known::flag(IPPROTO_TCP, 3, 0),                        // TCP_CORK
     Known::number(IPPROTO_TCP, 4, 7200, 1, 32767),         // TCP_KEEPIDLE
     Known::number(IPPROTO_TCP, 5, 75, 1, 32767),           // TCP_KEEPINTVL
@@ -118,6 +118,11 @@ impl TcpOptions {
         self.ip.is_set(IPPROTO_IPV6, ip::name::IPV6_V6ONLY)
     }
 
+    /// `TCP_MAXSEG`, 0 if it was not set.
+    pub fn max_segment(&self) -> u32 {
+        self.values.get(IPPROTO_TCP, TCP_MAXSEG).map_or(0, i32::cast_unsigned)
+    }
+
     /// The name of the algorithm against congestion.
     fn congestion(&self) -> &'static str {
         CONGESTION[usize::from(self.is_reno.load(Relaxed))]
@@ -148,6 +153,7 @@ impl TcpSocket {
                 TCP_CONGESTION => options.set_congestion(value),
                 TCP_REPAIR => Err(EPERM),
                 TCP_ULP => Err(ENOENT),
+                TCP_MAXSEG => self.set_max_segment(decode_int(value)?),
                 _ => options.values.set(level, name, decode_int(value)?).unwrap_or(Err(ENOPROTOOPT)),
             };
         }
@@ -186,22 +192,37 @@ impl TcpSocket {
                 _ => self.options.values.get(level, name).map_or(Err(ENOPROTOOPT), int),
             };
         }
-        let is_connected = self.endpoint().is_some();
-        match self.options.ip.get(self.common.family, is_connected, level, name) {
+        // Both ends have addresses of one version.
+        let peer = self.endpoint().map(|end| end.connection.addresses[end.side].ip());
+        match self.options.ip.get(self.common.family, peer, level, name) {
             Some(outcome) => outcome,
             None => self.common.options.get(&self.common, level, name),
         }
     }
 
-    /// `TCP_MAXSEG`: what fits into a packet of the loopback, when connected.
+    /// `TCP_MAXSEG`: what fits into a packet, when connected.
     fn segment(&self) -> i32 {
-        let set = self.options.values.get(IPPROTO_TCP, TCP_MAXSEG).filter(|set| *set > 0);
-        let connected = self.endpoint().map(|_| info::SEGMENT.cast_signed());
-        match (connected, set) {
-            (Some(segment), Some(set)) => segment.min(set),
-            (Some(segment), None) => segment,
-            (None, _) => info::DEFAULT_SEGMENT,
+        match (self.endpoint(), self.options.max_segment()) {
+            (Some(end), _) => end.connection.segment().cast_signed(),
+            (None, 0) => info::DEFAULT_SEGMENT,
+            (None, set) => set.cast_signed(),
         }
+    }
+
+    /// `TCP_MAXSEG` of connections to come.
+    ///
+    /// # Errors
+    /// `EINVAL` out of range; 0 takes it back.
+    fn set_max_segment(&self, bytes: i32) -> Result<()> {
+        const LEAST: i32 = 88;
+        if bytes != 0 && bytes < LEAST {
+            return Err(EINVAL);
+        }
+        self.options.values.set(IPPROTO_TCP, TCP_MAXSEG, bytes).unwrap_or(Err(ENOPROTOOPT))?;
+        if let Some(listener) = self.listener() {
+            listener.set_max_segment(self.options.max_segment());
+        }
+        Ok(())
     }
 
     /// Tells the connection of what it acts upon.

@@ -6,19 +6,22 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
     super::{
-        IPPROTO_IP, IPPROTO_IPV6,
+        IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP,
         ip::{IpOptions, name},
         route,
     },
+    UDP_GRO, UDP_SEGMENT,
     mailbox::Datagram,
 };
 use crate::{
     net::{
-        ControlMessage, Options,
+        ControlMessage, Options, SocketAddress,
         options::{SOL_SOCKET, name as so},
     },
     prelude::*,
 };
+
+const NANOS: u64 = 1_000_000_000;
 
 /// `struct in_pktinfo`
 #[repr(C)]
@@ -39,22 +42,25 @@ struct PacketInfo6 {
     interface: u32,
 }
 
-/// `struct timeval`
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Pod)]
-struct TimeVal {
-    seconds: i64,
-    micros: i64,
-}
-
-/// What the options of a socket tell its reader about `datagram`.
-pub fn describe(options: &Options, ip: &IpOptions, datagram: &Datagram) -> Vec<ControlMessage> {
+/// What the options of a socket tell its reader about `datagram`; `is_many`: that it is several.
+pub fn describe(options: &Options, ip: &IpOptions, datagram: &Datagram, is_many: bool) -> Vec<ControlMessage> {
     let mut messages = Vec::new();
     let mut put = |level, kind, data: &[u8]| messages.push(ControlMessage::Other { level, kind, data: data.to_vec() });
-    if options.passes_timestamps() {
-        let micros = datagram.time / 1000;
-        let time = TimeVal { seconds: (micros / 1_000_000) as i64, micros: (micros % 1_000_000) as i64 };
-        put(SOL_SOCKET, so::TIMESTAMP, time.as_bytes());
+    let stamp = [datagram.time / NANOS, datagram.time % NANOS];
+    match options.timestamps().kind() {
+        Some(kind @ (so::TIMESTAMPNS | so::TIMESTAMPNS_NEW)) => put(SOL_SOCKET, kind, stamp.as_bytes()),
+        Some(kind) => put(SOL_SOCKET, kind, [stamp[0], stamp[1] / 1000].as_bytes()),
+        None => {}
+    }
+    if let Some(kind) = options.timestamps().timestamping() {
+        // Taken in software; a place that is no longer used; by hardware.
+        put(SOL_SOCKET, kind, [stamp, [0; 2], [0; 2]].as_flattened().as_bytes());
+    }
+    if options.reports_drops() && datagram.drops > 0 {
+        put(SOL_SOCKET, so::RXQ_OVFL, &datagram.drops.to_ne_bytes());
+    }
+    if is_many {
+        put(IPPROTO_UDP, UDP_GRO, &i32::from(datagram.segment).to_ne_bytes());
     }
     let (ttl, tos) = datagram.hops;
     if let IpAddr::V4(destination) = datagram.destination.ip() {
@@ -72,6 +78,11 @@ pub fn describe(options: &Options, ip: &IpOptions, datagram: &Datagram) -> Vec<C
         if ip.is_set(IPPROTO_IP, name::IP_RECVTOS) {
             put(IPPROTO_IP, name::IP_TOS, &[tos]);
         }
+        if ip.is_set(IPPROTO_IP, name::IP_ORIGDSTADDR) {
+            put(IPPROTO_IP, name::IP_ORIGDSTADDR, &SocketAddress::from(datagram.destination).encode());
+        }
+    } else if ip.is_set(IPPROTO_IPV6, name::IPV6_ORIGDSTADDR) {
+        put(IPPROTO_IPV6, name::IPV6_ORIGDSTADDR, &SocketAddress::from(datagram.destination).encode());
     }
     if ip.is_set(IPPROTO_IPV6, name::IPV6_RECVPKTINFO) {
         let address = to_v6(datagram.destination.ip()).octets();
@@ -106,6 +117,8 @@ pub struct Wishes {
     pub ttl: Option<u8>,
     /// Type of service.
     pub tos: Option<u8>,
+    /// Bytes of each of several datagrams.
+    pub segment: Option<u16>,
 }
 
 impl Wishes {
@@ -142,6 +155,10 @@ impl Wishes {
             }
             (IPPROTO_IP, name::IP_TOS) | (IPPROTO_IPV6, name::IPV6_TCLASS) => {
                 self.tos = Some(byte()?);
+                Ok(())
+            }
+            (IPPROTO_UDP, UDP_SEGMENT) => {
+                self.segment = Some(read(data)?);
                 Ok(())
             }
             _ => Err(EINVAL),

@@ -9,6 +9,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use readiness::{IoEvents, Readiness};
 
+use super::errors::Notice;
 use crate::{
     net::{Shutdown, socket::payload::Payload},
     prelude::*,
@@ -25,6 +26,10 @@ pub struct Datagram {
     pub time: u64,
     /// Time to live and type of service.
     pub hops: (u8, u8),
+    /// The datagrams that were lost before it for want of room, if the receiver wants to know (`SO_RXQ_OVFL`).
+    pub drops: u32,
+    /// If it is several of this many bytes (`UDP_SEGMENT`), or else 0. The last may be shorter.
+    pub segment: u16,
     /// The content.
     pub payload: Payload,
 }
@@ -34,16 +39,32 @@ const OVERHEAD: usize = 256;
 const HEADERS: usize = 384;
 
 impl Datagram {
-    /// What it counts against `SO_RCVBUF`. Mirrors the `truesize` of a small `sk_buff`.
+    /// What it counts against `SO_RCVBUF`, see [`cost_of`].
     fn cost(&self) -> usize {
-        OVERHEAD + (self.payload.len() + HEADERS).next_power_of_two()
+        cost_of(self.payload.len())
     }
+
+    /// The datagrams that it is.
+    pub fn segments(&self) -> impl Iterator<Item = Self> {
+        let starts = (0..self.payload.len()).step_by(usize::from(self.segment).max(1));
+        starts.map(|start| Self {
+            segment: 0,
+            payload: self.payload.part(start..start + usize::from(self.segment)),
+            ..self.clone()
+        })
+    }
+}
+
+/// What a message of `len` bytes counts against `SO_RCVBUF`. Mirrors the `truesize` of a small `sk_buff`.
+pub fn cost_of(len: usize) -> usize {
+    OVERHEAD + (len + HEADERS).next_power_of_two()
 }
 
 /// All that the readiness of a datagram socket depends on, and what goes with it.
 #[derive(Default)]
 pub struct Mailbox {
     queue: VecDeque<Datagram>,
+    notices: VecDeque<Notice>,
     /// The cost of what is queued.
     cost: usize,
     /// `SO_RCVBUF`
@@ -60,6 +81,12 @@ pub struct Mailbox {
     pub groups: Vec<IpAddr>,
     /// It hears of all groups that this machine is in (`IP_MULTICAST_ALL`).
     pub hears_all_groups: bool,
+    /// It takes several datagrams as one (`UDP_GRO`).
+    pub takes_segments: bool,
+    /// Datagrams say how many were lost before them (`SO_RXQ_OVFL`).
+    pub reports_drops: bool,
+    /// Notices are exceptional conditions for `poll(2)`, too (`SO_SELECT_ERR_QUEUE`).
+    pub selects_errors: bool,
     is_read_shut: bool,
     is_write_shut: bool,
 }
@@ -88,8 +115,9 @@ impl Mailbox {
     }
 
     /// Puts a datagram in.
-    pub fn push(&mut self, datagram: Datagram) {
+    pub fn push(&mut self, mut datagram: Datagram) {
         self.cost += datagram.cost();
+        datagram.drops = if self.reports_drops { self.drops as u32 } else { 0 };
         self.queue.push_back(datagram);
     }
 
@@ -103,6 +131,36 @@ impl Mailbox {
         let datagram = self.queue.pop_front()?;
         self.cost -= datagram.cost();
         Some(datagram)
+    }
+
+    /// Puts a notice in, if there is room.
+    pub fn push_notice(&mut self, notice: Notice) {
+        if self.cost + notice.cost() < self.limit {
+            self.cost += notice.cost();
+            self.notices.push_back(notice);
+        }
+    }
+
+    /// Takes the oldest notice. The pending error is then that of the next.
+    pub fn pop_notice(&mut self) -> Option<Notice> {
+        let notice = self.notices.pop_front()?;
+        self.cost -= notice.cost();
+        let next = self.notices.front().and_then(Notice::pending_error);
+        if next.is_some() || notice.pending_error().is_some() {
+            self.error = next;
+        }
+        Some(notice)
+    }
+
+    /// Whether there is another notice: who watches for edges is told of it when one is taken.
+    pub fn has_notices(&self) -> bool {
+        !self.notices.is_empty()
+    }
+
+    /// Takes all notices.
+    pub fn take_notices(&mut self) -> VecDeque<Notice> {
+        self.cost -= self.notices.iter().map(Notice::cost).sum::<usize>();
+        core::mem::take(&mut self.notices)
     }
 
     /// Bytes of bookkeeping and content that are queued, for `/proc/net/udp`.
@@ -136,7 +194,8 @@ impl Readiness for Mailbox {
     /// Mirrors Linux's `datagram_poll`. There is always room to send: what is sent has arrived.
     fn readiness(&self, _side: usize) -> IoEvents {
         let mut events = IoEvents::WRITABLE | IoEvents::WRBAND;
-        events.set(IoEvents::ERR, self.error.is_some());
+        events.set(IoEvents::ERR, self.error.is_some() || self.has_notices());
+        events.set(IoEvents::PRI, self.selects_errors && self.has_notices());
         events.set(IoEvents::HUP, self.is_read_shut && self.is_write_shut);
         events.set(IoEvents::RDHUP, self.is_read_shut);
         events.set(IoEvents::READABLE, self.is_read_shut || !self.queue.is_empty());

@@ -11,18 +11,25 @@
 //! Lock order: name (sleeps), the table of ports, a mailbox. Bytes are copied from and to user memory under none of them.
 
 mod control;
+mod errors;
 mod mailbox;
 mod multicast;
 mod send;
 
-use core::net::{IpAddr, SocketAddr};
+use core::{
+    net::{IpAddr, SocketAddr},
+    sync::atomic::{AtomicU16, Ordering::Relaxed},
+};
 
 use readiness::{InTurn, IoEvents, Pollable, Pollee, Tracked};
 
 use self::mailbox::{Datagram, Mailbox};
 use super::{
-    IPPROTO_IP, IPPROTO_UDP, decode_address,
-    ip::IpOptions,
+    IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP, decode_address,
+    ip::{
+        IpOptions,
+        name::{IP_RECVERR, IPV6_RECVERR},
+    },
     ports::{Claim, Ports, Wish},
     report::{Protocol, Row},
     route, settings, show_address,
@@ -30,10 +37,8 @@ use super::{
 use crate::{
     file::{IoDst, IoSrc},
     net::{
-        Common, Family, Incoming, MsgFlags, Outgoing, Shutdown, Socket, SocketAddress, address,
-        message::Receive,
-        options::{SOL_SOCKET, name as so},
-        socket::errno_of,
+        Common, Family, Incoming, MsgFlags, Outgoing, Shutdown, Socket, SocketAddress, address, message::Receive,
+        options::decode_int, socket::errno_of,
     },
     prelude::*,
     process::credentials::Capabilities,
@@ -42,6 +47,10 @@ use crate::{
 /// Who receives where.
 static PORTS: Ports<Core> = Ports::new(false);
 
+/// Options of `udp(7)`.
+const UDP_SEGMENT: i32 = 103;
+const UDP_GRO: i32 = 104;
+
 const FIONREAD: u32 = 0x541b;
 const SIOCOUTQ: u32 = 0x5411;
 
@@ -49,6 +58,8 @@ const SIOCOUTQ: u32 = 0x5411;
 pub struct UdpSocket {
     common: Common,
     ip: IpOptions,
+    /// Bytes of each of the datagrams that a send is, 0 for one of any size (`UDP_SEGMENT`). Relaxed, as all options.
+    segment: AtomicU16,
     core: Arc<Core>,
     /// What it is bound to. Held while it binds or connects.
     name: Mutex<Name>,
@@ -72,7 +83,7 @@ impl UdpSocket {
         let limit = common.options.receive_buffer() as usize;
         let mailbox = Mailbox::new(limit);
         let core = Arc::new(Core { mailbox: Tracked::new(mailbox) });
-        Self { common, ip: IpOptions::default(), core, name: Mutex::new(Name::default()) }
+        Self { common, ip: IpOptions::default(), segment: AtomicU16::new(0), core, name: Mutex::new(Name::default()) }
     }
 
     fn is_only_v6(&self) -> bool {
@@ -224,7 +235,7 @@ impl Socket for UdpSocket {
 
     fn receive(&self, ctx: &Context, dst: &mut IoDst<'_>, how: Receive) -> Result<Incoming> {
         if how.flags.contains(MsgFlags::ERRQUEUE) {
-            return Err(EAGAIN);
+            return self.receive_notice(dst);
         }
         let timeout = self.common.receive_timeout(how.is_nonblocking);
         let subject = InTurn(self, IoEvents::READABLE);
@@ -239,7 +250,8 @@ impl Socket for UdpSocket {
         let mut incoming = Incoming::message(copied, datagram.payload.len(), how.flags);
         incoming.source = Some(show_address(self.common.family, datagram.source));
         if how.wants_control {
-            incoming.control = control::describe(&self.common.options, &self.ip, &datagram);
+            let is_many = datagram.segment > 0 && self.core.mailbox.read(|mailbox| mailbox.takes_segments);
+            incoming.control = control::describe(&self.common.options, &self.ip, &datagram, is_many);
         }
         Ok(incoming)
     }
@@ -274,37 +286,40 @@ impl Socket for UdpSocket {
             return if knows_level { outcome } else { Err(ENOPROTOOPT) };
         }
         if level == IPPROTO_UDP {
-            return Err(ENOPROTOOPT);
+            return self.set_segments(name, decode_int(value)?);
         }
         let is_bound = self.name.lock().claim.is_some();
-        if let Some(outcome) = self.ip.set(ctx, self.common.family, is_bound, level, name, value) {
-            outcome?;
-            let hears_all = self.hears_all_groups();
-            self.core.mailbox.update(|mailbox| {
-                mailbox.notify_nothing();
-                mailbox.hears_all_groups = hears_all;
-            });
-            return Ok(());
+        match self.ip.set(ctx, self.common.family, is_bound, level, name, value) {
+            Some(outcome) => outcome?,
+            None => self.common.options.set(ctx, level, name, value)?,
         }
-        self.common.options.set(ctx, level, name, value)?;
-        if matches!((level, name), (SOL_SOCKET, so::RCVBUF | so::RCVBUFFORCE)) {
-            self.core.mailbox.update(|mailbox| {
+        if matches!((level, name), (IPPROTO_IP, IP_RECVERR) | (IPPROTO_IPV6, IPV6_RECVERR))
+            && !self.ip.is_set(level, name)
+        {
+            let notices = self.core.mailbox.update(|mailbox| {
                 mailbox.notify_nothing();
-                mailbox.limit = self.common.options.receive_buffer() as usize;
+                mailbox.take_notices()
             });
+            drop(notices);
         }
+        self.apply_options();
         Ok(())
     }
 
     fn option(&self, _ctx: &Context, level: i32, name: i32) -> Result<Vec<u8>> {
         if level == IPPROTO_UDP {
-            return Err(ENOPROTOOPT);
+            let value = match name {
+                UDP_SEGMENT => i32::from(self.segment.load(Relaxed)),
+                UDP_GRO => i32::from(self.core.mailbox.read(|mailbox| mailbox.takes_segments)),
+                _ => return Err(ENOPROTOOPT),
+            };
+            return Ok(value.to_ne_bytes().to_vec());
         }
         if let Some(value) = self.group_option(level, name) {
             return Ok(value);
         }
-        let is_connected = self.core.mailbox.read(|mailbox| mailbox.peer.is_some());
-        match self.ip.get(self.common.family, is_connected, level, name) {
+        let peer = self.core.mailbox.read(|mailbox| mailbox.peer);
+        match self.ip.get(self.common.family, peer.map(|peer| peer.ip()), level, name) {
             Some(outcome) => outcome,
             None => self.common.options.get(&self.common, level, name),
         }
@@ -354,6 +369,37 @@ impl UdpSocket {
             row.drops = mailbox.drops;
         });
         row
+    }
+
+    /// `UDP_SEGMENT` and `UDP_GRO`
+    ///
+    /// # Errors
+    /// `ENOPROTOOPT` for another option; `EINVAL` for more than 65535 bytes.
+    fn set_segments(&self, name: i32, value: i32) -> Result<()> {
+        match name {
+            UDP_SEGMENT => self.segment.store(u16::try_from(value).map_err(|_| EINVAL)?, Relaxed),
+            UDP_GRO => self.core.mailbox.update(|mailbox| {
+                mailbox.notify_nothing();
+                mailbox.takes_segments = value != 0;
+            }),
+            _ => return Err(ENOPROTOOPT),
+        }
+        Ok(())
+    }
+
+    /// Tells the mailbox of the options that it acts upon.
+    fn apply_options(&self) {
+        let options = &self.common.options;
+        let hears_all_groups = self.hears_all_groups();
+        self.core.mailbox.update(|mailbox| {
+            mailbox.limit = options.receive_buffer() as usize;
+            mailbox.hears_all_groups = hears_all_groups;
+            mailbox.reports_drops = options.reports_drops();
+            match core::mem::replace(&mut mailbox.selects_errors, options.selects_errors()) {
+                false if mailbox.selects_errors => mailbox.notify(0, IoEvents::PRI),
+                _ => mailbox.notify_nothing(),
+            }
+        });
     }
 
     fn hears_all_groups(&self) -> bool {

@@ -2,7 +2,10 @@
 
 //! Sending datagrams: to one socket, to the members of a group, to everybody.
 
-use core::net::{IpAddr, SocketAddr};
+use core::{
+    net::{IpAddr, SocketAddr},
+    sync::atomic::Ordering::Relaxed,
+};
 
 use readiness::IoEvents;
 
@@ -10,6 +13,7 @@ use super::{
     super::{IPPROTO_IP, IPPROTO_IPV6, decode_address, ip::name, route},
     Core, PORTS, UdpSocket,
     control::Wishes,
+    errors::Notice,
     is_broadcast,
     mailbox::Datagram,
     multicast,
@@ -24,6 +28,8 @@ use crate::{
 /// The most bytes that fit into a datagram: 65535 less the headers of UDP and, for IPv4, of IP.
 const MAX_LEN_V4: usize = 65535 - 8 - 20;
 const MAX_LEN_V6: usize = 65535 - 8;
+/// The most datagrams that one call sends (Linux's `UDP_MAX_SEGMENTS`).
+const MAX_SEGMENTS: usize = 128;
 /// What a program gets as time to live if it did not choose one.
 const DEFAULT_TTL: u8 = 64;
 
@@ -32,7 +38,7 @@ impl UdpSocket {
     ///
     /// # Errors
     /// `EDESTADDRREQ` without a peer; the pending error; `EPIPE` after `shutdown(2)`; `EMSGSIZE`; `EACCES` for a broadcast that was not
-    /// allowed by `SO_BROADCAST`; `EOPNOTSUPP` for urgent data and for what is to be continued (`MSG_MORE`).
+    /// allowed by `SO_BROADCAST`; `EINVAL` for more segments than may be; `EOPNOTSUPP` for urgent data and for what is to be continued (`MSG_MORE`).
     pub(super) fn send_datagram(&self, ctx: &Context, src: &mut IoSrc<'_>, message: Outgoing) -> Result<usize> {
         if message.flags.intersects(MsgFlags::OOB | MsgFlags::MORE) {
             return Err(EOPNOTSUPP);
@@ -48,7 +54,12 @@ impl UdpSocket {
         let ip = destination.ip();
         let len = src.remain();
         if len > if ip.is_ipv4() { MAX_LEN_V4 } else { MAX_LEN_V6 } {
+            self.tell_too_long(destination, peer, len);
             return Err(EMSGSIZE);
+        }
+        let segment = wishes.segment.unwrap_or_else(|| self.segment.load(Relaxed));
+        if segment > 0 && len > MAX_SEGMENTS * usize::from(segment) {
+            return Err(EINVAL);
         }
         if is_broadcast(ip) && !self.common.options.broadcasts() {
             return Err(EACCES);
@@ -57,15 +68,43 @@ impl UdpSocket {
         self.check_sender()?;
         let payload = Payload::copy_from(src, len)?;
         let hops = self.hops(ip, &wishes);
-        let datagram = Datagram { source, destination, time: now_realtime(), hops, payload };
-        let has_arrived = self.deliver(datagram);
-        if !has_arrived && peer == Some(destination) {
-            self.core.mailbox.update(|mailbox| {
-                mailbox.error = Some(ECONNREFUSED);
-                mailbox.notify(0, IoEvents::ERR);
-            });
+        let segment = if len > usize::from(segment) { segment } else { 0 };
+        let datagram = Datagram { source, destination, time: now_realtime(), hops, drops: 0, segment, payload };
+        if let Some(refused) = self.deliver(datagram) {
+            self.tell_refused(&refused, peer);
         }
         Ok(len)
+    }
+
+    /// Nobody receives where `datagram` went. As on Linux, that does not reach a socket that is connected elsewhere, and without `IP_RECVERR` none that
+    /// is not connected.
+    fn tell_refused(&self, datagram: &Datagram, peer: Option<SocketAddr>) {
+        let wants_notices = self.wants_notices(datagram.destination);
+        if peer.map_or(!wants_notices, |peer| peer != datagram.destination) {
+            return;
+        }
+        let notice = wants_notices.then(|| Notice::refused(datagram));
+        self.core.mailbox.update(|mailbox| {
+            mailbox.error = Some(ECONNREFUSED);
+            if let Some(notice) = notice {
+                mailbox.push_notice(notice);
+            }
+            mailbox.notify(0, IoEvents::ERR);
+        });
+    }
+
+    /// What was to be sent to `destination` has too many bytes.
+    fn tell_too_long(&self, destination: SocketAddr, peer: Option<SocketAddr>, len: usize) {
+        // A length that no field can hold is refused before anything else by IPv4.
+        if !self.wants_notices(destination) || destination.is_ipv4() && len > usize::from(u16::MAX) {
+            return;
+        }
+        let port = if destination.is_ipv4() { peer.map_or(0, |peer| peer.port()) } else { destination.port() };
+        let notice = Notice::too_long(SocketAddr::new(destination.ip(), port));
+        self.core.mailbox.update(|mailbox| {
+            mailbox.push_notice(notice);
+            mailbox.notify(0, IoEvents::ERR);
+        });
     }
 
     /// # Errors
@@ -93,20 +132,21 @@ impl UdpSocket {
         (ttl, wishes.tos.unwrap_or_else(|| number(tos).unwrap_or(0)))
     }
 
-    /// Puts a datagram into the mailboxes of those that are meant; whether there were any.
-    fn deliver(&self, datagram: Datagram) -> bool {
+    /// Puts a datagram into the mailboxes of those that are meant. The answer is one that nobody was meant by.
+    fn deliver(&self, datagram: Datagram) -> Option<Datagram> {
         let (source, destination) = (datagram.source, datagram.destination);
         let ip = destination.ip();
         if !ip.is_multicast() && !is_broadcast(ip) {
             let find = |core: &Core| core.mailbox.read(|mailbox| mailbox.match_score(source, ip));
-            let found = PORTS.find(destination, source, find);
-            return found.map(|core| core.put(datagram)).is_some();
+            let Some(core) = PORTS.find(destination, source, find) else { return Some(datagram) };
+            core.put(datagram);
+            return None;
         }
         // IP_MULTICAST_LOOP is about copies that come back; the loopback's own way is not one of them.
         let is_joined = ip.is_multicast() && multicast::is_joined(ip);
         PORTS.for_each(destination, |core| core.put_if_member(&datagram, is_joined));
         // Nobody complains of what was sent to many.
-        true
+        None
     }
 }
 
@@ -125,8 +165,16 @@ fn source_for(bound: SocketAddr, destination: IpAddr, wish: Option<IpAddr>) -> R
 }
 
 impl Core {
-    /// Puts a datagram in, if there is room.
+    /// Puts a datagram in, or the several that it is, if there is room.
     fn put(&self, datagram: Datagram) {
+        if datagram.segment > 0 && !self.mailbox.read(|mailbox| mailbox.takes_segments) {
+            datagram.segments().for_each(|segment| self.put_one(segment));
+        } else {
+            self.put_one(datagram);
+        }
+    }
+
+    fn put_one(&self, datagram: Datagram) {
         let lost = self.mailbox.update(|mailbox| {
             if !mailbox.has_room() {
                 mailbox.notify_nothing();
