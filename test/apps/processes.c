@@ -977,6 +977,14 @@ static void stay_on(pid_t tid, int cpu) {
     OK(sched_setaffinity(tid, sizeof one, &one));
 }
 
+TEST(body_affinity_of_nobody) {
+    cpu_set_t set;
+    FAILS(sched_getaffinity(-1, sizeof set, &set), ESRCH);
+    OK(sched_getaffinity(0, sizeof set, &set));
+    FAILS(sched_setaffinity(-1, sizeof set, &set), ESRCH);
+    FAILS(sched_getscheduler(-1), EINVAL);
+}
+
 TEST(body_affinity_moves_the_caller_at_once) {
     cpu_set_t all;
     int count = cpus_of(&all);

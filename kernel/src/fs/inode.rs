@@ -15,7 +15,7 @@ use core::any::Any;
 
 use super::{
     DeviceNumber, InodeBase, InodeKind, Metadata, OpenRequest, Path, StatFs, Timestamp, dir::DirFile,
-    regular::RegularFile,
+    regular::RegularFile, xattr::Xattrs,
 };
 use crate::{
     file::{Description, IoDst, IoSrc, Written},
@@ -182,6 +182,25 @@ pub trait Inode: Any + Send + Sync {
         });
         self.base().touch(false);
         Ok(())
+    }
+
+    /// Its extended attributes; `None` if the file system keeps none.
+    fn xattrs(&self) -> Option<&Xattrs> {
+        None
+    }
+
+    /// Counts `bytes` more of extended attributes.
+    ///
+    /// # Errors
+    /// `ENOSPC` if the file system has no room for them.
+    fn charge_xattrs(&self, bytes: usize) -> Result<()> {
+        let _ = bytes;
+        Ok(())
+    }
+
+    /// Counts `bytes` less of them.
+    fn release_xattrs(&self, bytes: usize) {
+        let _ = bytes;
     }
 
     /// Whether names in this directory come and go without calls of ours (procfs): look-ups are then not cached.

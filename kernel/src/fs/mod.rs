@@ -41,6 +41,7 @@ pub mod sysfs;
 mod tests;
 pub mod tmpfs;
 pub mod walk;
+pub mod xattr;
 
 pub use self::{
     anon::{AnonInode, AnonKind, nameless_path},

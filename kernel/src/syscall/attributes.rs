@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 
-//! Changing files' attributes: mode, owner, times; extended attributes, which no file system here has.
+//! Changing files' attributes: mode, owner, times.
 
-use super::{
-    file::read_path,
-    stat::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, resolve_at},
-};
+use super::stat::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, resolve_at};
 use crate::{
     file::table::Fd,
     fs::{
-        FileEvents, Path, Start, Timestamp, Walk, WalkFlags, modify, notify,
+        FileEvents, Path, Timestamp, modify, notify,
         walk::{AT_FDCWD, check_inode},
     },
     prelude::*,
@@ -175,47 +172,4 @@ pub fn sys_utime(ctx: &Context, path: Vaddr, times: Vaddr) -> Result<isize> {
         _ => ctx.read_val::<[i64; 2]>(times)?.map(|seconds| NewTime::At(Timestamp { seconds, nanoseconds: 0 })),
     };
     set_times_at(ctx, AT_FDCWD, path, times, 0)
-}
-
-/// Which file an extended attribute call is about.
-#[derive(Clone, Copy, Debug)]
-pub enum XattrTarget {
-    /// A path, links followed.
-    Path(Vaddr),
-    /// A path, a link in the last place not followed.
-    Link(Vaddr),
-    /// An open file.
-    Descriptor(Fd),
-}
-
-impl XattrTarget {
-    fn check(self, ctx: &Context) -> Result<()> {
-        let (path, flags) = match self {
-            Self::Path(path) => (path, WalkFlags::empty()),
-            Self::Link(path) => (path, WalkFlags::NO_FOLLOW),
-            Self::Descriptor(fd) if ctx.file(fd)?.is_path() => return Err(EBADF),
-            Self::Descriptor(_) => return Ok(()),
-        };
-        let path = read_path(ctx, path)?;
-        Walk::new(ctx, flags).resolve(Start::Cwd, path.as_bytes()).map(drop)
-    }
-}
-
-/// `getxattr(2)`, `setxattr(2)`, `removexattr(2)` and their kin: the name is checked, then the file, and then the answer
-/// is that the file system has no such attributes.
-pub fn sys_xattr(ctx: &Context, target: XattrTarget, name: Vaddr) -> Result<isize> {
-    const XATTR_NAME_MAX: usize = 255;
-    let too_long = |error| if error == ENAMETOOLONG { ERANGE } else { error };
-    let name = ctx.read_cstring(name, XATTR_NAME_MAX + 1).map_err(too_long)?;
-    if name.is_empty() {
-        return Err(ERANGE);
-    }
-    target.check(ctx)?;
-    Err(EOPNOTSUPP)
-}
-
-/// `listxattr(2)` and its kin: no file has any.
-pub fn sys_listxattr(ctx: &Context, target: XattrTarget) -> Result<isize> {
-    target.check(ctx)?;
-    Ok(0)
 }

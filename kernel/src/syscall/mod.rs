@@ -42,11 +42,12 @@ mod storage;
 mod sysinfo;
 pub mod time;
 mod timerfd;
+mod xattr;
 
 use ostd::arch::cpu::context::UserContext;
 use syscalls::Sysno;
 
-use self::{attributes::XattrTarget, dir::DirentFormat, epoll::Wait, stat::AT_SYMLINK_NOFOLLOW};
+use self::{dir::DirentFormat, epoll::Wait, stat::AT_SYMLINK_NOFOLLOW, xattr::Target};
 use crate::{fs::walk::AT_FDCWD, prelude::*, process::Work, trace};
 
 /// Runs the system call that `regs` ask for and stores its answer in them.
@@ -259,18 +260,18 @@ fn dispatch(ctx: &Context, number: usize, regs: &mut UserContext) -> Result<isiz
         Sysno::setdomainname => sysinfo::sys_setdomainname(ctx, a(0), a(1) as i32),
         Sysno::gettid => Ok(ctx.thread.tid() as isize),
         Sysno::readahead => storage::sys_readahead(ctx, a(0) as i32),
-        Sysno::setxattr => attributes::sys_xattr(ctx, XattrTarget::Path(a(0)), a(1)),
-        Sysno::lsetxattr => attributes::sys_xattr(ctx, XattrTarget::Link(a(0)), a(1)),
-        Sysno::fsetxattr => attributes::sys_xattr(ctx, XattrTarget::Descriptor(a(0) as i32), a(1)),
-        Sysno::getxattr => attributes::sys_xattr(ctx, XattrTarget::Path(a(0)), a(1)),
-        Sysno::lgetxattr => attributes::sys_xattr(ctx, XattrTarget::Link(a(0)), a(1)),
-        Sysno::fgetxattr => attributes::sys_xattr(ctx, XattrTarget::Descriptor(a(0) as i32), a(1)),
-        Sysno::listxattr => attributes::sys_listxattr(ctx, XattrTarget::Path(a(0))),
-        Sysno::llistxattr => attributes::sys_listxattr(ctx, XattrTarget::Link(a(0))),
-        Sysno::flistxattr => attributes::sys_listxattr(ctx, XattrTarget::Descriptor(a(0) as i32)),
-        Sysno::removexattr => attributes::sys_xattr(ctx, XattrTarget::Path(a(0)), a(1)),
-        Sysno::lremovexattr => attributes::sys_xattr(ctx, XattrTarget::Link(a(0)), a(1)),
-        Sysno::fremovexattr => attributes::sys_xattr(ctx, XattrTarget::Descriptor(a(0) as i32), a(1)),
+        Sysno::setxattr => xattr::sys_setxattr(ctx, Target::Path(a(0)), a(1), a(2), a(3), a(4) as u32),
+        Sysno::lsetxattr => xattr::sys_setxattr(ctx, Target::Link(a(0)), a(1), a(2), a(3), a(4) as u32),
+        Sysno::fsetxattr => xattr::sys_setxattr(ctx, Target::Descriptor(a(0) as i32), a(1), a(2), a(3), a(4) as u32),
+        Sysno::getxattr => xattr::sys_getxattr(ctx, Target::Path(a(0)), a(1), a(2), a(3)),
+        Sysno::lgetxattr => xattr::sys_getxattr(ctx, Target::Link(a(0)), a(1), a(2), a(3)),
+        Sysno::fgetxattr => xattr::sys_getxattr(ctx, Target::Descriptor(a(0) as i32), a(1), a(2), a(3)),
+        Sysno::listxattr => xattr::sys_listxattr(ctx, Target::Path(a(0)), a(1), a(2)),
+        Sysno::llistxattr => xattr::sys_listxattr(ctx, Target::Link(a(0)), a(1), a(2)),
+        Sysno::flistxattr => xattr::sys_listxattr(ctx, Target::Descriptor(a(0) as i32), a(1), a(2)),
+        Sysno::removexattr => xattr::sys_removexattr(ctx, Target::Path(a(0)), a(1)),
+        Sysno::lremovexattr => xattr::sys_removexattr(ctx, Target::Link(a(0)), a(1)),
+        Sysno::fremovexattr => xattr::sys_removexattr(ctx, Target::Descriptor(a(0) as i32), a(1)),
         Sysno::tkill => signal::sys_tkill(ctx, a(0) as i32, a(1) as i32),
         Sysno::time => time::sys_time(ctx, a(0)),
         Sysno::futex => futex::sys_futex(ctx, a(0), a(1) as i32, a(2) as u32, a(3), a(4), a(5) as u32),

@@ -30,12 +30,23 @@ pub fn sys_sched_yield(_ctx: &Context) -> Result<isize> {
 }
 
 /// The thread that a pid argument names: 0 is the caller.
+///
+/// # Errors
+/// `EINVAL` if it is negative; `ESRCH`.
 fn find(ctx: &Context, pid: i32) -> Result<Arc<Thread>> {
     match u32::try_from(pid) {
         Ok(0) => Ok(ctx.thread.clone()),
         Ok(tid) => table::thread(tid).ok_or(ESRCH),
         Err(_) => Err(EINVAL),
     }
+}
+
+/// [`find`] of the calls about affinity, which look for any number.
+///
+/// # Errors
+/// `ESRCH`
+fn find_any(ctx: &Context, pid: i32) -> Result<Arc<Thread>> {
+    find(ctx, pid).map_err(|_| ESRCH)
 }
 
 /// # Errors
@@ -60,7 +71,7 @@ pub fn sys_sched_getaffinity(ctx: &Context, pid: i32, len: usize, mask: Vaddr) -
     if !len.is_multiple_of(size_of::<u64>()) || len == 0 {
         return Err(EINVAL);
     }
-    let affinity = find(ctx, pid)?.sched.affinity() & all_cpus();
+    let affinity = find_any(ctx, pid)?.sched.affinity() & all_cpus();
     ctx.write_val(mask, &affinity)?;
     Ok(size_of::<u64>() as isize)
 }
@@ -74,7 +85,7 @@ pub fn sys_sched_setaffinity(ctx: &Context, pid: i32, len: usize, mask: Vaddr) -
     let len = len.min(bytes.len());
     let mut dst = VmWriter::from(&mut bytes[..len]).to_fallible();
     ctx.reader(mask, len)?.read_fallible(&mut dst)?;
-    let target = find(ctx, pid)?;
+    let target = find_any(ctx, pid)?;
     check_owner(ctx, &target)?;
     let affinity = u64::from_le_bytes(bytes) & all_cpus();
     if affinity == 0 {

@@ -5,7 +5,7 @@
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::{super::StatFs, Flavour};
-use crate::prelude::*;
+use crate::{prelude::*, vm::reserve};
 
 /// Mount options.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -124,11 +124,21 @@ pub(super) struct Usage {
     options: SpinLock<Options>,
     pages: AtomicU64,
     inodes: AtomicU64,
+    /// Bytes of extended attributes.
+    xattrs: AtomicU64,
 }
+
+/// What an inode counts as: extended attributes have the room of those that there are not (Linux's `BOGO_INODE_SIZE`).
+const INODE_BYTES: u64 = 1024;
 
 impl Usage {
     pub(super) fn new(options: Options) -> Self {
-        Self { options: SpinLock::new(options), pages: AtomicU64::new(0), inodes: AtomicU64::new(0) }
+        Self {
+            options: SpinLock::new(options),
+            pages: AtomicU64::new(0),
+            inodes: AtomicU64::new(0),
+            xattrs: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn add_inode(&self) {
@@ -147,6 +157,23 @@ impl Usage {
             Some(limit) if self.inodes.load(Relaxed) >= limit => Err(ENOSPC),
             _ => Ok(()),
         }
+    }
+
+    /// Counts `bytes` of extended attributes.
+    ///
+    /// # Errors
+    /// `ENOSPC` if there is no room for them; `ENOMEM` if there is no memory.
+    pub(super) fn take_xattrs(&self, bytes: u64) -> Result<()> {
+        reserve::check()?;
+        let limit = self.options.lock().max_inodes;
+        let room =
+            limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.inodes.load(Relaxed)).saturating_mul(INODE_BYTES));
+        let has_room = |used: u64| used.checked_add(bytes).filter(|used| *used <= room);
+        self.xattrs.fetch_update(Relaxed, Relaxed, has_room).map(drop).map_err(|_| ENOSPC)
+    }
+
+    pub(super) fn release_xattrs(&self, bytes: u64) {
+        self.xattrs.fetch_sub(bytes, Relaxed);
     }
 
     /// Whether pages are counted at all.

@@ -22,7 +22,7 @@ pub use self::limits::Options;
 use self::{directory::Directory, file::RegularContent, limits::Usage};
 use super::{
     Attachment, DeviceNumber, DirEntry, FallocateMode, FileSystem, FileSystemType, Inode, InodeBase, InodeKind,
-    Metadata, NewInode, NewKind, RenameMode, SealFlags, Seals, StatFs, SuperBlock, new_anonymous_device,
+    Metadata, NewInode, NewKind, RenameMode, SealFlags, Seals, StatFs, SuperBlock, new_anonymous_device, xattr::Xattrs,
 };
 use crate::{
     file::{IoDst, IoSrc, Written},
@@ -97,7 +97,13 @@ impl TmpFs {
             _ => base,
         };
         self.usage.add_inode();
-        Arc::new(TmpInode { base, file_system: self.clone(), content, is_linkable: AtomicBool::new(false) })
+        Arc::new(TmpInode {
+            base,
+            file_system: self.clone(),
+            content,
+            xattrs: Xattrs::new(),
+            is_linkable: AtomicBool::new(false),
+        })
     }
 
     /// A regular file whose first content comes from `source`, to be linked into a directory.
@@ -138,6 +144,7 @@ pub struct TmpInode {
     base: InodeBase,
     file_system: Arc<TmpFs>,
     content: Content,
+    xattrs: Xattrs,
     /// Without a name, but made to get one (`O_TMPFILE`). Relaxed: set before anybody else knows the inode.
     is_linkable: AtomicBool,
 }
@@ -216,6 +223,7 @@ impl TmpInode {
 impl Drop for TmpInode {
     fn drop(&mut self) {
         self.file_system.usage.remove_inode();
+        self.file_system.usage.release_xattrs(self.xattrs.cost() as u64);
         if let Content::Regular(file) = &self.content {
             self.file_system.usage.release_pages(file.charged_pages());
         }
@@ -246,6 +254,18 @@ impl Inode for TmpInode {
 
     fn statfs(&self) -> StatFs {
         self.file_system.statfs()
+    }
+
+    fn xattrs(&self) -> Option<&Xattrs> {
+        Some(&self.xattrs)
+    }
+
+    fn charge_xattrs(&self, bytes: usize) -> Result<()> {
+        self.file_system.usage.take_xattrs(bytes as u64)
+    }
+
+    fn release_xattrs(&self, bytes: usize) {
+        self.file_system.usage.release_xattrs(bytes as u64);
     }
 
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>> {

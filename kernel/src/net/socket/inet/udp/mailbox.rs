@@ -48,9 +48,13 @@ impl Datagram {
     pub fn segments(&self) -> impl Iterator<Item = Self> {
         let starts = (0..self.payload.len()).step_by(usize::from(self.segment).max(1));
         starts.map(|start| Self {
+            source: self.source,
+            destination: self.destination,
+            time: self.time,
+            hops: self.hops,
+            drops: self.drops,
             segment: 0,
             payload: self.payload.part(start..start + usize::from(self.segment)),
-            ..self.clone()
         })
     }
 }
