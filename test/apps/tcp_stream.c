@@ -567,3 +567,31 @@ TEST(body_the_segment_of_a_connection) {
     client = tcp_client(listener);
     CHECK_EQ(get_int(client, IPPROTO_TCP, TCP_MAXSEG), 488);
 }
+
+TEST(row_36_100_urgent_data_that_meets_a_reset) {
+    for (int unread = 0; unread < 2; unread++) {
+        struct pipe_ends s = tcp_pair();
+        int mark = -1;
+        if (unread) {
+            OK(write(s.w, "abc", 3));
+            await_mask(s.r, POLLIN, POLLIN);
+        }
+        OK(shutdown(s.r, SHUT_RDWR));
+        await_mask(s.w, ALL_EVENTS, POLLIN | POLLOUT | POLLRDHUP);
+        CHECK_EQ(OK(send(s.w, "!", 1, MSG_OOB)), 1);
+        // Nobody takes it, so the connection is reset; that it was urgent shows all the same.
+        await_mask(s.r, ALL_EVENTS, POLLIN | POLLOUT | POLLRDHUP | POLLPRI | POLLERR | POLLHUP);
+        await_mask(s.w, ALL_EVENTS, POLLIN | POLLOUT | POLLRDHUP | POLLERR | POLLHUP);
+        char byte;
+        FAILS(recv(s.r, &byte, 1, MSG_OOB), ENOTCONN);
+        OK(ioctl(s.r, SIOCATMARK, &mark));
+        CHECK_EQ(mark, !unread);
+        if (unread) {
+            char bytes[8];
+            CHECK_EQ(OK(read(s.r, bytes, sizeof bytes)), 3);
+        }
+        CHECK_EQ(so_error(s.r), ECONNRESET);
+        CHECK_EQ(ask(s.r, ALL_EVENTS), POLLIN | POLLOUT | POLLRDHUP | POLLPRI | POLLHUP);
+        CHECK_EQ(so_error(s.w), EPIPE);
+    }
+}

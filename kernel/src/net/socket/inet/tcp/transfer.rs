@@ -23,12 +23,14 @@ pub struct Sending {
     total: usize,
     /// Bytes sent.
     pub done: usize,
+    /// They met an end that takes no more, and were thrown away.
+    was_discarded: bool,
 }
 
 impl Sending {
     /// A send of `total` bytes.
     pub fn new(total: usize) -> Self {
-        Self { total, done: 0 }
+        Self { total, done: 0, was_discarded: false }
     }
 }
 
@@ -151,6 +153,7 @@ impl Connection {
                 SendStep::Discard => {
                     self.send_into_the_void(side);
                     sending.done = sending.total;
+                    sending.was_discarded = true;
                     return Some(Ok(()));
                 }
                 SendStep::Grow => {
@@ -184,11 +187,15 @@ impl Connection {
         let mut sending = Sending::new(1);
         let outcome = self.send(side, &mut IoSrc::from_slice(&[byte]), &mut sending);
         if sending.done == 1 {
-            self.drop_urgent(side);
+            if !sending.was_discarded {
+                self.drop_urgent(side);
+            }
             self.state.update(|state| {
                 let flow = &mut state.flows[side];
-                if flow.queued > 0 {
-                    let position = flow.received + flow.queued as u64 - 1;
+                // As on Linux, what is thrown away still was urgent.
+                let behind = usize::from(!sending.was_discarded);
+                if let Some(before) = flow.queued.checked_sub(behind) {
+                    let position = flow.received + before as u64;
                     flow.urgent = Some(Urgent { position, byte, is_read: false });
                 }
                 let peer = state.peer_of(side);
