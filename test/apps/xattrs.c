@@ -8,6 +8,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 
 static char bytes[70000];
@@ -238,6 +239,22 @@ TEST(body_room_for_attributes) {
     FAILS(setxattr("dir/file", "user.a", bytes, 9000, 0), ENOSPC);
     OK(setxattr("dir/file", "user.a", bytes, 6000, 0));
     FAILS(setxattr("dir/file", "user.b", bytes, 6000, 0), ENOSPC);
+    // So an inode has no room where an attribute has it.
+    struct statfs room;
+    OK(statfs("dir", &room));
+    CHECK_EQ(room.f_ffree, 2);
+    for (int i = 0; i < 2; i++) {
+        char name[] = "dir/0";
+        name[4] += (char)i;
+        OK(close((int)OK(open(name, O_RDWR | O_CREAT, 0644))));
+    }
+    FAILS(open("dir/2", O_RDWR | O_CREAT, 0644), ENOSPC);
+    OK(unlink("dir/0"));
+    OK(unlink("dir/1"));
+    OK(removexattr("dir/file", "user.a"));
+    // 40 bytes, the name and the value are what counts.
+    FAILS(setxattr("dir/file", "user.a", bytes, 8147, 0), ENOSPC);
+    OK(setxattr("dir/file", "user.a", bytes, 8146, 0));
     OK(removexattr("dir/file", "user.a"));
     OK(setxattr("dir/file", "user.b", bytes, 6000, 0));
     OK(unlink("dir/file"));

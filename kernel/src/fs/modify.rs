@@ -59,9 +59,11 @@ fn check_change(dir: &Path, credentials: &Credentials) -> Result<()> {
     check_inode(credentials, dir.inode(), CHANGE)
 }
 
+/// The permission bit of a directory in which only owners may change what others made.
+pub const STICKY: u16 = 0o1000;
+
 /// In a directory with the sticky bit only the owners of the directory and of the file may remove it.
 fn check_sticky(dir: &Path, victim: &Arc<Dentry>, credentials: &Credentials) -> Result<()> {
-    const STICKY: u16 = 0o1000;
     let attributes = dir.inode().base().attributes();
     let victim = victim.inode().base().attributes();
     let is_free = attributes.permissions & STICKY == 0 || credentials.fsuid == victim.uid;

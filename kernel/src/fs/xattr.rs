@@ -9,7 +9,7 @@
 //! # Concurrency
 //! The lock of an [`Xattrs`] is a leaf. Bytes are copied from and to user memory without it.
 
-use super::{FileEvents, Inode, InodeKind, Path, notify, walk::check_inode};
+use super::{FileEvents, Inode, InodeKind, Path, modify::STICKY, notify, walk::check_inode};
 use crate::{
     prelude::*,
     process::credentials::{Capabilities, Permission},
@@ -18,9 +18,7 @@ use crate::{
 /// The most bytes of a value, and of a list of names.
 pub const MAX_LEN: usize = 65536;
 /// What Linux counts for an attribute beside its name and value.
-const OVERHEAD: usize = 48;
-/// The permission bit under which only owners may change what others made.
-const STICKY: u16 = 0o1000;
+const OVERHEAD: usize = 40;
 
 type Bytes = Box<[u8]>;
 
@@ -37,7 +35,7 @@ pub struct SetMode {
 }
 
 fn cost(name: &[u8], value: &[u8]) -> usize {
-    OVERHEAD + name.len() + 1 + value.len()
+    OVERHEAD + name.len() + value.len()
 }
 
 impl Xattrs {

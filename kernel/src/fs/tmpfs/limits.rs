@@ -149,12 +149,17 @@ impl Usage {
         self.inodes.fetch_sub(1, Relaxed);
     }
 
+    /// Inodes, and those whose room extended attributes have.
+    fn used_inodes(&self) -> u64 {
+        self.inodes.load(Relaxed) + self.xattrs.load(Relaxed).div_ceil(INODE_BYTES)
+    }
+
     /// # Errors
     /// `ENOSPC` if no more inodes are allowed.
     pub(super) fn check_inodes(&self) -> Result<()> {
         let limit = self.options.lock().max_inodes;
         match limit {
-            Some(limit) if self.inodes.load(Relaxed) >= limit => Err(ENOSPC),
+            Some(limit) if self.used_inodes() >= limit => Err(ENOSPC),
             _ => Ok(()),
         }
     }
@@ -201,8 +206,10 @@ impl Usage {
     /// `EINVAL` if there already is more than they allow, or would be limited for the first time.
     pub(super) fn set_limits(&self, new: Options) -> Result<()> {
         let mut options = self.options.lock();
-        let fits = |limit: Option<u64>, used: &AtomicU64| limit.is_none_or(|limit| limit >= used.load(Relaxed));
-        if (new.named.0 && !fits(new.max_pages, &self.pages)) || (new.named.1 && !fits(new.max_inodes, &self.inodes)) {
+        let fits = |limit: Option<u64>, used: u64| limit.is_none_or(|limit| limit >= used);
+        let fits_pages = fits(new.max_pages, self.pages.load(Relaxed));
+        let fits_inodes = fits(new.max_inodes, self.used_inodes());
+        if new.named.0 && !fits_pages || new.named.1 && !fits_inodes {
             return Err(EINVAL);
         }
         if new.named.0 {
@@ -239,13 +246,12 @@ impl Usage {
     /// The counts for `statfs(2)`; zeros where there is no limit.
     pub(super) fn statfs(&self) -> StatFs {
         let options = *self.options.lock();
-        let free =
-            |limit: Option<u64>, used: &AtomicU64| limit.map_or(0, |limit| limit.saturating_sub(used.load(Relaxed)));
+        let free = |limit: Option<u64>, used: u64| limit.map_or(0, |limit| limit.saturating_sub(used));
         StatFs {
             blocks: options.max_pages.unwrap_or(0),
-            blocks_free: free(options.max_pages, &self.pages),
+            blocks_free: free(options.max_pages, self.pages.load(Relaxed)),
             inodes: options.max_inodes.unwrap_or(0),
-            inodes_free: free(options.max_inodes, &self.inodes),
+            inodes_free: free(options.max_inodes, self.used_inodes()),
             ..StatFs::default()
         }
     }

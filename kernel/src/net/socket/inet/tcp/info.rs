@@ -145,7 +145,7 @@ impl TcpSocket {
 
     fn unacknowledged_segments(&self, end: &Endpoint) -> usize {
         let bytes = end.connection.state.read(|state| state.flows[end.side].unacknowledged());
-        bytes.div_ceil(SEGMENT as usize)
+        bytes.div_ceil(end.connection.segment() as usize)
     }
 }
 

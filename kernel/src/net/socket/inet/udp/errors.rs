@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     file::IoDst,
-    net::{ControlMessage, Family, Incoming, MsgFlags, SocketAddress, socket::payload::Payload},
+    net::{ControlMessage, Family, Incoming, MsgFlags, socket::payload::Payload},
     prelude::*,
 };
 
@@ -138,12 +138,8 @@ impl UdpSocket {
         let copied = notice.payload.copy_to(dst)?;
         let mut incoming = Incoming::message(copied, notice.payload.len(), MsgFlags::empty());
         incoming.flags |= MsgFlags::ERRQUEUE;
-        incoming.source = Some(self.show(notice.destination));
+        incoming.source = Some(show_address(self.common.family, notice.destination));
         incoming.control.push(notice.describe(self.common.family));
         Ok(incoming)
-    }
-
-    fn show(&self, address: SocketAddr) -> SocketAddress {
-        show_address(self.common.family, address)
     }
 }

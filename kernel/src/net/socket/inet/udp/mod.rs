@@ -5,7 +5,7 @@
 //! # Protocol
 //! A send finds the sockets that are meant by the table of ports and puts the datagram into their [`Mailbox`]es: it has arrived
 //! when the call returns. If nobody is meant, a sender that is connected finds `ECONNREFUSED` with its next call, as if an ICMP
-//! message had come back.
+//! message had come back; so does every sender that wants to know more ([`errors`]).
 //!
 //! # Concurrency
 //! Lock order: name (sleeps), the table of ports, a mailbox. Bytes are copied from and to user memory under none of them.
